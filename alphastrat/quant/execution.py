@@ -170,7 +170,10 @@ def limit_fill(side: int, limit: float, open_price: float, high: float, low: flo
         The open if the bar opens better than the limit, else the limit; NaN if not reached.
         A limit price suffers no slippage.
     """
-    return stop_fill(-side, limit, open_price, high, low)
+    if side * (open_price - limit) <= 0.0:
+        return open_price
+    extreme = low if side > 0 else high
+    return limit if side * (extreme - limit) <= 0.0 else math.nan
 
 
 def exit_fill(
@@ -204,15 +207,17 @@ def exit_fill(
     reason : int
         0 stays, 1 stop, 2 target.
     """
-    stopped = stop_fill(-direction, stop, open_price, high, low)
-    reached = limit_fill(-direction, target, open_price, high, low)
+    if direction * (open_price - stop) <= 0.0:
+        return open_price, 1
     # A gap over the target is known at the open, before the bar can come back to the stop.
-    if reached == open_price and stopped != open_price:
-        return reached, 2
-    if not math.isnan(stopped):
-        return stopped, 1
-    if not math.isnan(reached):
-        return reached, 2
+    if direction * (open_price - target) >= 0.0:
+        return open_price, 2
+    worst = low if direction > 0 else high
+    if direction * (worst - stop) <= 0.0:
+        return stop, 1
+    best = high if direction > 0 else low
+    if direction * (best - target) >= 0.0:
+        return target, 2
     return math.nan, 0
 
 
