@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from alphastrat.servers.state import running_url
 
@@ -59,7 +62,20 @@ def env_int(
     return number
 
 
-def env_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
+def env_float(name: str, default: float) -> float:
+    raw = env_str(name)
+    if not raw:
+        return default
+    try:
+        number = float(raw)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigurationError(f"{name} must be a number; it is {raw!r}.")
+    return number
+
+
+def env_list(name: str, default: Sequence[str] = ()) -> list[str]:
     """Split on commas; blanks around items and empty items are dropped."""
     raw = os.environ.get(name)
     items = default if raw is None else raw.split(",")
@@ -114,41 +130,42 @@ def _write_secret_once(path: Path, value: str) -> None:
         draft.unlink()
 
 
-def database_url() -> str:
+def database_url(var: Path) -> str:
     """Return DATABASE_URL, else the URL of the embedded PostgreSQL that is running now."""
-    return env_secret("DATABASE_URL") or running_url(var_dir(), "postgres") or NO_DATABASE_URL
+    return env_secret("DATABASE_URL") or running_url(var, "postgres") or NO_DATABASE_URL
 
 
-def redis_url() -> str:
+def redis_url(var: Path) -> str:
     """Return REDIS_URL, else the URL of the embedded Valkey that is running now."""
-    url = env_secret("REDIS_URL") or running_url(var_dir(), "valkey") or NO_REDIS_URL
+    url = env_secret("REDIS_URL") or running_url(var, "valkey") or NO_REDIS_URL
     if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
         raise ConfigurationError("REDIS_URL must look like redis://[:password@]host:port/0.")
     return url
 
 
-def servers_known() -> bool:
+def are_servers_known(var: Path) -> bool:
     """Tell whether both server URLs lead somewhere."""
-    return database_url() != NO_DATABASE_URL and redis_url() != NO_REDIS_URL
+    return database_url(var) != NO_DATABASE_URL and redis_url(var) != NO_REDIS_URL
+
+
+def database(var: Path) -> dict[str, Any]:
+    """Return Django's dictionary of the database to use now."""
+    return database_config(database_url(var))
 
 
 def database_config(url: str) -> dict[str, Any]:
     """Turn postgres://user:password@host:port/name?option=value into Django's dictionary.
 
-    A host beginning with a slash (percent-encoded) or `?host=/path` is a socket directory.
-    Other query parameters are handed to libpq (sslmode, connect_timeout, ...).
+    `?host=/path` is a socket directory; other query parameters are handed to libpq
+    (sslmode, connect_timeout, ...).
     """
     shape = "DATABASE_URL must look like postgres://user:password@host:port/name"
     parts = urlsplit(url)
-    if parts.scheme not in {"postgres", "postgresql", "timescale"}:
+    if parts.scheme not in {"postgres", "postgresql"}:
         raise ConfigurationError(f"{shape}; AlphaStrat runs on PostgreSQL only.")
     name = unquote(parts.path.lstrip("/"))
     if not name or "/" in name:
         raise ConfigurationError(f"{shape}; the database name is missing or malformed.")
-    try:
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(f"{shape}; the port is not a number.") from None
     options = dict(parse_qsl(parts.query))
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -156,6 +173,75 @@ def database_config(url: str) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": options.pop("host", "") or unquote(parts.hostname or ""),
-        "PORT": str(port or ""),
+        "PORT": str(_port(parts, shape) or ""),
         "OPTIONS": options,
+    }
+
+
+def _port(parts: SplitResult, shape: str) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        raise ConfigurationError(f"{shape}; the port is not a number.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class EmailConfig:
+    """How mail leaves: a mail server, or files under var/mail when none is named."""
+
+    backend: str
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    use_tls: bool = False
+    use_ssl: bool = False
+
+
+def email() -> EmailConfig:
+    """Read EMAIL_URL: smtp://, smtp+tls:// (STARTTLS) or smtps://user:password@host:port."""
+    url = env_secret("EMAIL_URL")
+    if not url:
+        return EmailConfig(backend="django.core.mail.backends.filebased.EmailBackend")
+    shape = "EMAIL_URL must look like smtp+tls://user:password@host:587"
+    default_ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    parts = urlsplit(url)
+    if parts.scheme not in default_ports or not parts.hostname:
+        raise ConfigurationError(f"{shape}.")
+    return EmailConfig(
+        backend="django.core.mail.backends.smtp.EmailBackend",
+        host=parts.hostname,
+        port=_port(parts, shape) or default_ports[parts.scheme],
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        use_tls=parts.scheme == "smtp+tls",
+        use_ssl=parts.scheme == "smtps",
+    )
+
+
+def env_float(name: str, default: float) -> float:
+    raw = env_str(name)
+    if not raw:
+        return default
+    try:
+        return float(raw)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number; it is {raw!r}.") from None
+
+
+def email_config(url: str) -> dict[str, Any]:
+    """Turn smtp://user:password@host:587 into Django's settings; empty means files in var/mail."""
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend"}
+    parts = urlsplit(url)
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise ConfigurationError("EMAIL_URL must look like smtp://user:password@host:587.")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if parts.scheme == "smtps" else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "smtp",
     }

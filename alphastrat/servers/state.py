@@ -12,7 +12,7 @@ STATE_NAME = "servers.json"
 LOCK_NAME = "servers.lock"
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunningError(Exception):
     """Another supervisor holds this var/ directory; the message is for the user."""
 
 
@@ -76,7 +76,7 @@ class Lock:
             state = read_state(self._var)
             where = f" at {state['page']}" if state.get("page") else ""
             who = f" (process {state['pid']})" if state.get("pid") else ""
-            raise AlreadyRunning(
+            raise AlreadyRunningError(
                 f"AlphaStrat is already running in {self._var}{where}{who}; "
                 "stop it with Ctrl-C in its terminal first."
             ) from None
