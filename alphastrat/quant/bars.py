@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from alphastrat.quant.types import FloatArray
+from alphastrat.quant.calendars import Times, bar_times
+from alphastrat.quant.types import FloatArray, IntArray, Timeframe
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICE_COLUMNS = ("open", "high", "low", "close")
+_LONGER_THAN_A_MONTH = timedelta(days=40)
+_BARS_TO_RECOGNISE = 500
 
 
 def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
@@ -107,6 +111,123 @@ def align_bars(
     if len(common) == 0:
         raise ValueError("the instruments share no bar close time")
     return {symbol: frame.reindex(common) for symbol, frame in frames.items()}
+
+
+def resample_bars(
+    bars: pd.DataFrame,
+    timeframe: Timeframe,
+    *,
+    calendar: str,
+    source: Timeframe | None = None,
+    include_partial: bool = False,
+) -> pd.DataFrame:
+    """Combine bars into a larger timeframe without looking ahead.
+
+    A larger bar exists only once it is complete: it is labelled by its own close, and it appears
+    only if the series reaches that close. Intraday bars are counted from each session's open,
+    weeks and months run from their first session's open to their last session's close.
+
+    Parameters
+    ----------
+    bars : DataFrame of shape (n_bars, 5)
+        Bars of a smaller timeframe that satisfy `check_bars`.
+    timeframe : Timeframe
+        The larger timeframe.
+    calendar : str
+        Exchange calendar code, see `calendars`.
+    source : Timeframe, optional
+        The timeframe of `bars`; recognised from their close times if not given.
+    include_partial : bool
+        Also return an incomplete first and last bar. The last is labelled by the newest close
+        it has seen, so that its label never lies in the future.
+
+    Returns
+    -------
+    DataFrame of shape (n_larger_bars, 5)
+        First open, highest high, lowest low, last close, summed volume; UTC close index.
+
+    Raises
+    ------
+    ValueError
+        If `timeframe` is not larger than the source, or a bar fails `check_bars`.
+
+    Notes
+    -----
+    Bars outside every session (pre-market, after hours) belong to no larger bar and are left
+    out. A larger bar with a gap inside is made of the bars there are; one without any is absent.
+    """
+    index = check_close_times(check_bars(bars).index)
+    if len(index) == 0:
+        return bars[list(COLUMNS)].copy()
+    source = source or _recognise(index, calendar, timeframe)
+    if source is not None and _rank(source) >= _rank(timeframe):
+        raise ValueError(f"cannot make {timeframe} bars out of {source} bars")
+    opened, closed = _times_around(timeframe, calendar, index)
+    position = closed.searchsorted(index, side="left")
+    inside = position < len(closed)
+    inside[inside] = index[inside] > opened[position[inside]]
+    larger, position = _combine(bars[inside], position[inside])
+    if len(larger) == 0:
+        return larger
+    larger.index = closed[position].as_unit(index.unit)
+    whole = np.ones(len(larger), dtype=np.bool_)
+    whole[-1] = index[-1] >= larger.index[-1]
+    whole[0] &= _starts_whole(index[0], source, calendar, opened[position[0]], closed[position[0]])
+    if not include_partial:
+        return larger[whole]
+    if larger.index[-1] > index[-1]:
+        larger.index = larger.index[:-1].append(index[-1:])
+    return larger
+
+
+def _combine(bars: pd.DataFrame, position: IntArray) -> tuple[pd.DataFrame, IntArray]:
+    if len(bars) == 0:
+        return bars[list(COLUMNS)].copy(), position
+    starts = np.flatnonzero(np.r_[True, np.diff(position) > 0])
+    ends = np.r_[starts[1:] - 1, position.size - 1]
+    columns = {column: bars[column].to_numpy(np.float64) for column in COLUMNS}
+    combined = {
+        "open": columns["open"][starts],
+        "high": np.maximum.reduceat(columns["high"], starts),
+        "low": np.minimum.reduceat(columns["low"], starts),
+        "close": columns["close"][ends],
+        "volume": np.add.reduceat(columns["volume"], starts),
+    }
+    return pd.DataFrame(combined), position[starts]
+
+
+def _starts_whole(
+    first: pd.Timestamp,
+    source: Timeframe | None,
+    calendar: str,
+    opened: pd.Timestamp,
+    closed: pd.Timestamp,
+) -> bool:
+    """Return whether the series has the smaller bar that opens the first larger one."""
+    if source is None:
+        return False
+    expected = bar_times(source, calendar, opened, closed)[1]
+    return len(expected) > 0 and bool(first <= expected[0])
+
+
+def _recognise(index: pd.DatetimeIndex, calendar: str, larger: Timeframe) -> Timeframe | None:
+    """Return the longest timeframe whose closes include every close given, if any does."""
+    sample = index[:_BARS_TO_RECOGNISE]
+    # One or two bars fit too many timeframes to refuse them for being too long.
+    longest = len(Timeframe) if len(sample) > 2 else _rank(larger)
+    for timeframe in reversed(list(Timeframe)[:longest]):
+        if sample.isin(_times_around(timeframe, calendar, sample)[1]).all():
+            return timeframe
+    return None
+
+
+def _times_around(timeframe: Timeframe, calendar: str, index: pd.DatetimeIndex) -> Times:
+    start, end = index[0].to_pydatetime(), index[-1].to_pydatetime()
+    return bar_times(timeframe, calendar, start - _LONGER_THAN_A_MONTH, end + _LONGER_THAN_A_MONTH)
+
+
+def _rank(timeframe: Timeframe) -> int:
+    return list(Timeframe).index(timeframe)
 
 
 def adjust_bars(
