@@ -217,31 +217,3 @@ def email() -> EmailConfig:
         use_tls=parts.scheme == "smtp+tls",
         use_ssl=parts.scheme == "smtps",
     )
-
-
-def env_float(name: str, default: float) -> float:
-    raw = env_str(name)
-    if not raw:
-        return default
-    try:
-        return float(raw)
-    except ValueError:
-        raise ConfigurationError(f"{name} must be a number; it is {raw!r}.") from None
-
-
-def email_config(url: str) -> dict[str, Any]:
-    """Turn smtp://user:password@host:587 into Django's settings; empty means files in var/mail."""
-    if not url:
-        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend"}
-    parts = urlsplit(url)
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-        raise ConfigurationError("EMAIL_URL must look like smtp://user:password@host:587.")
-    return {
-        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "EMAIL_HOST": parts.hostname,
-        "EMAIL_PORT": parts.port or (465 if parts.scheme == "smtps" else 587),
-        "EMAIL_HOST_USER": unquote(parts.username or ""),
-        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
-        "EMAIL_USE_SSL": parts.scheme == "smtps",
-        "EMAIL_USE_TLS": parts.scheme == "smtp",
-    }
