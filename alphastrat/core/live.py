@@ -1,0 +1,113 @@
+"""Live events: written with the fact, numbered per topic, sent on commit, replayed on demand.
+
+The database is the truth. The channel layer only carries the news to the web processes; what it
+loses, their hubs find in the event log a few seconds later.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import connection, transaction
+from django.utils.timezone import now
+from redis.exceptions import RedisError
+
+from alphastrat.core.jsonable import jsonable
+from alphastrat.core.models import LiveEvent, LiveTopic
+
+logger = logging.getLogger(__name__)
+
+Authorizer = Callable[[Any, str], bool]
+_authorizers: dict[str, Authorizer] = {}
+
+_NEXT_SEQUENCE = """
+    INSERT INTO core_livetopic AS t (topic, head) VALUES (%s, 1)
+    ON CONFLICT (topic) DO UPDATE SET head = t.head + 1
+    RETURNING head
+"""
+
+
+def publish(topic: str, kind: str, payload: dict[str, Any]) -> None:
+    """Record an event of `topic` in this transaction and send it once that is committed."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_NEXT_SEQUENCE, [topic])
+            sequence = cursor.fetchone()[0]
+        event = LiveEvent.objects.create(
+            topic=topic, sequence=sequence, kind=kind, payload=jsonable(payload)
+        )
+        transaction.on_commit(partial(_send, event), robust=True)
+
+
+def heads(*topics: str) -> dict[str, int]:
+    """Return the newest sequence of each topic; read it before the data of a page."""
+    known = dict(LiveTopic.objects.filter(topic__in=topics).values_list("topic", "head"))
+    return {topic: known.get(topic, 0) for topic in topics}
+
+
+def events_after(topic: str, sequence: int, *, limit: int) -> list[LiveEvent]:
+    """Return the events of `topic` newer than `sequence`, oldest first."""
+    newer = LiveEvent.objects.filter(topic=topic, sequence__gt=sequence)
+    return list(newer.order_by("sequence")[:limit])
+
+
+def prune(*, before: datetime) -> int:
+    """Forget events older than `before`; pages that were away longer fetch afresh."""
+    return LiveEvent.objects.filter(created_at__lt=before).delete()[0]
+
+
+def authorize_topic(prefix: str) -> Callable[[Authorizer], Authorizer]:
+    """Register who may subscribe to the topics `prefix:<rest>`."""
+
+    def register(function: Authorizer) -> Authorizer:
+        _authorizers[prefix] = function
+        return function
+
+    return register
+
+
+def stored_topic(user: Any, name: str) -> str | None:
+    """Return the stored topic behind the wire name for `user`; None where it is refused."""
+    prefix, _, rest = name.partition(":")
+    if name in {"alerts", "jobs"}:
+        return f"{name}:u{user.pk}"
+    authorizer = _authorizers.get(prefix)
+    if authorizer is None or not authorizer(user, rest):
+        return None
+    return name
+
+
+def group_of(topic: str) -> str:
+    """Return the channel layer's group for a stored topic."""
+    return "live." + topic.replace(":", ".")
+
+
+def _send(event: LiveEvent) -> None:
+    layer = get_channel_layer()
+    message = {"type": "live.event", "topic": event.topic, "event": json.dumps(_packed(event))}
+    try:
+        async_to_sync(layer.group_send)(group_of(event.topic), message)
+    except (RedisError, OSError):
+        logger.warning("live event not announced", extra={"topic": event.topic})
+
+
+def _packed(event: LiveEvent) -> dict[str, Any]:
+    created_at = event.created_at or now()
+    return {
+        "seq": event.sequence,
+        "ts": created_at.timestamp(),
+        "kind": event.kind,
+        "d": event.payload,
+    }
+
+
+def packed_events(events: Iterable[LiveEvent]) -> list[dict[str, Any]]:
+    """Return events in the form the hub passes to its sockets."""
+    return [_packed(event) for event in events]

@@ -1,0 +1,18 @@
+"""Settings of the test suite: the product's, with a fast hasher and jobs run where a test says."""
+
+from __future__ import annotations
+
+from alphastrat.settings import *  # noqa: F403
+from alphastrat.settings import Q_CLUSTER, STORAGES, VAR_DIR
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    **STORAGES,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+Q_CLUSTER = {**Q_CLUSTER, "name": "alphastrat-test", "sync": False}
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+UPLOAD_DIR = VAR_DIR / "test-uploads"
+LOG_LEVEL = "WARNING"
+LOGGING = {"level": "WARNING", "format": "console"}
+WHITENOISE_AUTOREFRESH = True
