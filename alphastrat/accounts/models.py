@@ -39,6 +39,8 @@ def validate_time_zone(name: str) -> None:
 class PeopleManager(UserManager["User"]):
     """Creates people; the role decides who is staff."""
 
+    use_in_migrations = False
+
     def create_user(  # type: ignore[override]
         self, username: str, email: str | None = None, password: str | None = None, **fields: Any
     ) -> User:
