@@ -1,0 +1,91 @@
+"""Checked bars and indicator values, remembered while a sweep asks for them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from alphastrat.quant.bars import COLUMNS, check_bars
+from alphastrat.quant.types import FloatArray
+
+_memo: ContextVar[dict[Any, Any] | None] = ContextVar("indicator_memo", default=None)
+
+
+class BarArrays(NamedTuple):
+    """The columns of checked bars as contiguous arrays of shape (n_bars,)."""
+
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+
+@contextmanager
+def memo() -> Iterator[None]:
+    """Remember checked bars and indicator values until the block ends.
+
+    A sweep asks for the same moving average thousands of times. Inside the block the bars must
+    not be changed in place; outside it nothing is remembered.
+    """
+    token = _memo.set({})
+    try:
+        yield
+    finally:
+        _memo.reset(token)
+
+
+def bar_arrays(bars: pd.DataFrame) -> BarArrays:
+    """Return the columns of a frame as arrays, refusing gaps.
+
+    Parameters
+    ----------
+    bars : DataFrame of shape (n_bars, 5)
+        OHLCV bars.
+
+    Returns
+    -------
+    BarArrays
+        Contiguous float64 arrays of shape (n_bars,).
+
+    Raises
+    ------
+    ValueError
+        If `check_bars` refuses them.
+    """
+    return remembered(("bars", id(bars)), bars, lambda: _arrays(bars))
+
+
+def _arrays(bars: pd.DataFrame) -> BarArrays:
+    check_bars(bars)
+    return BarArrays(*(np.ascontiguousarray(bars[name], np.float64) for name in COLUMNS))
+
+
+def remembered(key: Any, source: Any, make: Callable[[], Any]) -> Any:
+    """Return the value under `key`, made once inside a `memo` block and every time outside.
+
+    Parameters
+    ----------
+    key : hashable
+        May contain ids of arrays that belong to `source`.
+    source : object
+        Kept beside the value, so that its id cannot be given to another array.
+    make : callable
+        Makes the value.
+
+    Returns
+    -------
+    object
+        The value.
+    """
+    memory = _memo.get()
+    if memory is None:
+        return make()
+    if key not in memory:
+        memory[key] = (source, make())
+    return memory[key][1]
