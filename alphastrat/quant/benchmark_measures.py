@@ -1,0 +1,207 @@
+"""Measures of returns against a benchmark over their common bars."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphastrat.quant.return_measures import divide
+from alphastrat.quant.samples import Sample, benchmark_measure
+from alphastrat.quant.types import FloatArray
+
+
+@benchmark_measure()
+def beta(returns: Sample) -> FloatArray:
+    r"""Return the slope on the benchmark, :math:`cov(r, b) / var(b)`.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        Without unit; NaN if the benchmark does not vary. A constant risk-free rate does not
+        change it.
+
+    References
+    ----------
+    .. [1] Sharpe (1964), "Capital Asset Prices", Journal of Finance 19(3).
+    """
+    return divide(_covariance(returns), returns.benchmark.second_moment)
+
+
+@benchmark_measure()
+def alpha(returns: Sample, *, periods_per_year: float, risk_free: float = 0.0) -> FloatArray:
+    r"""Return the annualised intercept, :math:`(1 + \bar r - r_f - \beta(\bar b - r_f))^p - 1`.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+    periods_per_year : float
+        Bars in a year; 1 gives the alpha per bar.
+    risk_free : float
+        Risk-free return per bar, fraction.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        Fraction per year.
+
+    References
+    ----------
+    .. [1] Jensen (1968), "The Performance of Mutual Funds in the Period 1945-1964", Journal of
+       Finance 23(2).
+    """
+    explained = beta(returns, None) * (returns.benchmark.mean - risk_free)
+    per_bar = returns.mean - risk_free - explained
+    return np.asarray((1.0 + per_bar) ** periods_per_year - 1.0)
+
+
+@benchmark_measure()
+def tracking_error(returns: Sample, *, periods_per_year: float) -> FloatArray:
+    r"""Return the annualised deviation of active returns, :math:`s(r - b)\sqrt{p}`, ddof 1.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+    periods_per_year : float
+        Bars in a year.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        Fraction >= 0.
+    """
+    return np.asarray(returns.active.deviation * np.sqrt(periods_per_year))
+
+
+@benchmark_measure()
+def information_ratio(returns: Sample, *, periods_per_year: float) -> FloatArray:
+    """Return the annual geometric active return over the tracking error.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+    periods_per_year : float
+        Bars in a year.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        NaN if the series follows the benchmark exactly. The convention of
+        PerformanceAnalytics; empyrical's `excess_sharpe` is `information_ratio_per_bar`.
+
+    References
+    ----------
+    .. [1] Bacon (2008), "Practical Portfolio Performance Measurement and Attribution", ch. 5.
+    """
+    active = returns.annual_return(periods_per_year) - returns.benchmark.annual_return(
+        periods_per_year
+    )
+    return divide(active, tracking_error(returns, None, periods_per_year=periods_per_year))
+
+
+@benchmark_measure()
+def information_ratio_per_bar(returns: Sample) -> FloatArray:
+    r"""Return the mean active return over its deviation, :math:`\overline{r-b}/s(r-b)`, ddof 1.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        Not annualised; NaN if the series follows the benchmark exactly.
+    """
+    return divide(returns.active.mean, returns.active.deviation)
+
+
+@benchmark_measure(least=1)
+def up_capture(returns: Sample) -> FloatArray:
+    r"""Return the share of the benchmark's gains captured, :math:`\sum_{b>0} r / \sum_{b>0} b`.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        1 if the series gains as much as the benchmark; NaN if the benchmark never gains.
+
+    Notes
+    -----
+    Sums of returns, as PerformanceAnalytics; empyrical takes annualised geometric returns.
+    """
+    up = (returns.benchmark.returns > 0.0).astype(np.float64)
+    return divide(_sum_where(returns.returns, up), _sum_where(returns.benchmark.returns, up))
+
+
+@benchmark_measure(least=1)
+def down_capture(returns: Sample) -> FloatArray:
+    r"""Return the share of the benchmark's losses suffered, :math:`\sum_{b<0} r / \sum_{b<0} b`.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        1 if the series loses as much as the benchmark, negative if it gains while the benchmark
+        loses; NaN if the benchmark never loses.
+    """
+    down = (returns.benchmark.returns < 0.0).astype(np.float64)
+    return divide(-_sum_where(returns.returns, down), -_sum_where(returns.benchmark.returns, down))
+
+
+@benchmark_measure()
+def correlation(returns: Sample) -> FloatArray:
+    r"""Return the Pearson correlation with the benchmark.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Simple returns as fractions.
+    benchmark : ndarray of shape (n_bars,) or (n_bars, n_series)
+        Returns of the benchmark.
+
+    Returns
+    -------
+    ndarray of shape () or (n_series,)
+        In [-1, 1]; NaN if either does not vary.
+    """
+    spread = np.sqrt(returns.second_moment * returns.benchmark.second_moment)
+    return np.clip(divide(_covariance(returns), spread), -1.0, 1.0)
+
+
+def _covariance(returns: Sample) -> FloatArray:
+    return _sum_where(returns.centred, returns.benchmark.centred) / returns.n_bars
+
+
+def _sum_where(values: FloatArray, weights: FloatArray) -> FloatArray:
+    if weights.shape[0] == 1:
+        return np.asarray(values @ weights[0])
+    return np.einsum("ij,ij->i", values, weights)
