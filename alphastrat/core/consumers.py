@@ -30,6 +30,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.replaying: dict[str, list[tuple[int, str]]] = {}
         self.outbox: asyncio.Queue[str] = asyncio.Queue(OUTBOX_LIMIT)
         self.sender: asyncio.Task[None] | None = None
+        self.closing: asyncio.Task[None] | None = None
         await self.accept()
         if not self.user.is_authenticated:
             await self.close(CLOSE_LOGIN)
@@ -63,7 +64,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         try:
             self.outbox.put_nowait(text)
         except asyncio.QueueFull:
-            asyncio.ensure_future(self.close(CLOSE_SLOW))
+            self.closing = asyncio.create_task(self.close(CLOSE_SLOW))
 
     async def _subscribe(self, names: dict[str, int | None]) -> None:
         if len(self.topics) + len(names) > MAX_TOPICS:
@@ -121,7 +122,7 @@ def _missed(topic: str, since: int | None) -> tuple[int, list[dict[str, Any]], b
         return head, [], since is not None and since > head
     if head - since > REPLAY_LIMIT:
         return head, [], True
-    events = [event for event in events_after(topic, since, limit=REPLAY_LIMIT)]
+    events = events_after(topic, since, limit=REPLAY_LIMIT)
     complete = bool(events) and events[0].sequence == since + 1
     if not complete:
         return head, [], True

@@ -80,6 +80,13 @@ class Hub:
         for topic in [name for name, sockets in self._sockets.items() if socket in sockets]:
             await self.leave(topic, socket)
 
+    async def close(self) -> None:
+        """Stop listening; for an event loop that is about to end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
     async def _change_group(self, topic: str, *, joining: bool) -> None:
         layer = get_channel_layer()
         change = layer.group_add if joining else layer.group_discard

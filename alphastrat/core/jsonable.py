@@ -16,7 +16,7 @@ import numpy as np
 
 def jsonable(value: Any) -> Any:
     """Return `value` as what JSON can hold; not-a-number and infinities become None."""
-    if value is None or isinstance(value, bool | str | int) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, bool | str | int) and not isinstance(value, Enum)):
         return value
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
