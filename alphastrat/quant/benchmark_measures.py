@@ -6,7 +6,7 @@ import numpy as np
 
 from alphastrat.quant.return_measures import divide
 from alphastrat.quant.samples import Sample, benchmark_measure
-from alphastrat.quant.types import FloatArray
+from alphastrat.quant.types import BoolArray, FloatArray
 
 
 @benchmark_measure()
@@ -134,7 +134,9 @@ def information_ratio_per_bar(returns: Sample) -> FloatArray:
 
 @benchmark_measure(least=1)
 def up_capture(returns: Sample) -> FloatArray:
-    r"""Return the share of the benchmark's gains captured, :math:`\sum_{b>0} r / \sum_{b>0} b`.
+    r"""Return the share of the benchmark's gains captured, compounded over the bars it rose.
+
+    .. math:: \frac{\prod_{b>0} (1 + r_t) - 1}{\prod_{b>0} (1 + b_t) - 1}
 
     Parameters
     ----------
@@ -150,15 +152,21 @@ def up_capture(returns: Sample) -> FloatArray:
 
     Notes
     -----
-    Sums of returns, as PerformanceAnalytics; empyrical takes annualised geometric returns.
+    The convention of PerformanceAnalytics. Compounding makes it depend on the length of the
+    sample: compare only series of one length. empyrical annualises both returns instead.
     """
-    up = (returns.benchmark.returns > 0.0).astype(np.float64)
-    return divide(_sum_where(returns.returns, up), _sum_where(returns.benchmark.returns, up))
+    rising = returns.benchmark.returns > 0.0
+    return divide(
+        _compound_where(returns.returns, rising),
+        _compound_where(returns.benchmark.returns, rising),
+    )
 
 
 @benchmark_measure(least=1)
 def down_capture(returns: Sample) -> FloatArray:
-    r"""Return the share of the benchmark's losses suffered, :math:`\sum_{b<0} r / \sum_{b<0} b`.
+    r"""Return the share of the benchmark's losses suffered, compounded over the bars it fell.
+
+    .. math:: \frac{\prod_{b<0} (1 + r_t) - 1}{\prod_{b<0} (1 + b_t) - 1}
 
     Parameters
     ----------
@@ -171,10 +179,13 @@ def down_capture(returns: Sample) -> FloatArray:
     -------
     ndarray of shape () or (n_series,)
         1 if the series loses as much as the benchmark, negative if it gains while the benchmark
-        loses; NaN if the benchmark never loses.
+        loses; NaN if the benchmark never loses. See the notes of `up_capture`.
     """
-    down = (returns.benchmark.returns < 0.0).astype(np.float64)
-    return divide(-_sum_where(returns.returns, down), -_sum_where(returns.benchmark.returns, down))
+    falling = returns.benchmark.returns < 0.0
+    return divide(
+        -_compound_where(returns.returns, falling),
+        -_compound_where(returns.benchmark.returns, falling),
+    )
 
 
 @benchmark_measure()
@@ -198,10 +209,12 @@ def correlation(returns: Sample) -> FloatArray:
 
 
 def _covariance(returns: Sample) -> FloatArray:
-    return _sum_where(returns.centred, returns.benchmark.centred) / returns.n_bars
+    benchmark = returns.benchmark.centred
+    if benchmark.shape[0] == 1:
+        return np.asarray(returns.centred @ benchmark[0]) / returns.n_bars
+    return np.einsum("ij,ij->i", returns.centred, benchmark) / returns.n_bars
 
 
-def _sum_where(values: FloatArray, weights: FloatArray) -> FloatArray:
-    if weights.shape[0] == 1:
-        return np.asarray(values @ weights[0])
-    return np.einsum("ij,ij->i", values, weights)
+def _compound_where(returns: FloatArray, chosen: BoolArray) -> FloatArray:
+    growth = np.where(chosen, np.maximum(1.0 + returns, 0.0), 1.0)
+    return np.asarray(growth.prod(axis=1) - 1.0)

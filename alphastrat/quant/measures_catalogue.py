@@ -437,7 +437,7 @@ _CATALOGUE = (
             "The share of the benchmark's gains that the strategy earned in the bars "
             "where the benchmark rose."
         ),
-        formula=r"\sum_{b>0} r / \sum_{b>0} b",
+        formula=r"\frac{\prod_{b>0}(1+r)-1}{\prod_{b>0}(1+b)-1}",
         reference=f"{_BACON}, ch. 5",
         higher_is_better=True,
         min_observations=20,
@@ -452,7 +452,7 @@ _CATALOGUE = (
             "The share of the benchmark's losses that the strategy suffered in the bars "
             "where the benchmark fell; negative if it gained."
         ),
-        formula=r"\sum_{b<0} r / \sum_{b<0} b",
+        formula=r"\frac{\prod_{b<0}(1+r)-1}{\prod_{b<0}(1+b)-1}",
         reference=f"{_BACON}, ch. 5",
         higher_is_better=False,
         min_observations=20,
