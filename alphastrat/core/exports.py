@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -14,17 +13,10 @@ from django.http.response import HttpResponseBase
 
 from alphastrat.core.errors import InvalidInput
 from alphastrat.core.jsonable import jsonable
+from alphastrat.core.tables import Column, lookup
 
 # A cell that starts like this is a formula to a spreadsheet.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of an export: its header, which is a metric id where it is a metric, and value."""
-
-    name: str
-    value: Callable[[Any], Any]
 
 
 def table_response(
@@ -32,7 +24,8 @@ def table_response(
 ) -> HttpResponseBase:
     """Return `rows` as csv, parquet or json, to be saved as `name`.
 
-    Raises InvalidInput for any other form.
+    The columns are those of the table on the page; values keep their full precision. Raises
+    InvalidInput for any other form.
     """
     if form == "csv":
         response: HttpResponseBase = StreamingHttpResponse(
@@ -52,12 +45,16 @@ def table_response(
     return response
 
 
+def _header(column: Column) -> str:
+    return column.metric or column.key
+
+
 def _csv_lines(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow([column.name for column in columns])
+    writer.writerow([_header(column) for column in columns])
     for row in rows:
-        writer.writerow([_cell(column.value(row)) for column in columns])
+        writer.writerow([_cell(lookup(row, column.key)) for column in columns])
         if buffer.tell() > 2**16:
             yield buffer.getvalue()
             buffer.seek(0)
@@ -75,7 +72,7 @@ def _cell(value: Any) -> Any:
 def _json(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[str]:
     separator = "["
     for row in rows:
-        record = {column.name: jsonable(column.value(row)) for column in columns}
+        record = {_header(column): jsonable(lookup(row, column.key)) for column in columns}
         yield separator + json.dumps(record)
         separator = ",\n"
     yield "]" if separator != "[" else "[]"
@@ -85,11 +82,11 @@ def _parquet(rows: Iterable[Any], columns: Sequence[Column]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    records = [[_arrow(column.value(row)) for column in columns] for row in rows]
+    records = [[_arrow(lookup(row, column.key)) for column in columns] for row in rows]
     arrays = [
         pa.array([record[i] for record in records], from_pandas=True) for i in range(len(columns))
     ]
-    table = pa.Table.from_arrays(arrays, names=[column.name for column in columns])
+    table = pa.Table.from_arrays(arrays, names=[_header(column) for column in columns])
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()

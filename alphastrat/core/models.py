@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from alphastrat.core.constraints import choices_check
 
@@ -130,6 +131,9 @@ class Job(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.title} ({self.status})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("core:job-detail", args=[self.pk])
 
     @property
     def is_active(self) -> bool:

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_POST
@@ -18,46 +19,50 @@ from django_prometheus.exports import ExportToDjangoView
 
 from alphastrat.core import jobs, live
 from alphastrat.core.access import Role, role_required
-from alphastrat.core.exports import Column, table_response
+from alphastrat.core.exports import table_response
 from alphastrat.core.http import PageRequest, render_page
+from alphastrat.core.forms import JobFilter
 from alphastrat.core.models import Job
+from alphastrat.core.tables import Column, read_order
 
 JOBS_PER_PAGE = 50
 # htmx stops polling a fragment that is answered with this status.
 STOP_POLLING = 286
 
 JOB_COLUMNS = (
-    Column("id", lambda job: job.pk),
-    Column("title", lambda job: job.title),
-    Column("status", lambda job: job.status),
-    Column("done", lambda job: job.done),
-    Column("total", lambda job: job.total),
-    Column("attempts", lambda job: job.attempts),
-    Column("created_at", lambda job: job.created_at),
-    Column("started_at", lambda job: job.started_at),
-    Column("finished_at", lambda job: job.finished_at),
-    Column("error", lambda job: job.error),
+    Column("title", "Job", link="get_absolute_url"),
+    Column("status", "Status", format="status"),
+    Column("owner.username", "Owner"),
+    Column("done", "Done", format="count"),
+    Column("total", "Total", format="count"),
+    Column("attempts", "Attempts", format="count"),
+    Column("created_at", "Asked for", format="time", sort="created_at"),
+    Column("started_at", "Started", format="time", sort="started_at"),
+    Column("finished_at", "Finished", format="time", sort="finished_at"),
+    Column("error", "Error"),
 )
 
 
 @login_required
 @require_GET
-def job_list(request: PageRequest) -> HttpResponse:
+def job_list(request: PageRequest) -> HttpResponseBase:
     heads = live.heads(f"jobs:u{request.user.pk}")
-    chosen = Job.objects.for_user(request.user).select_related("owner")
-    status = request.GET.get("status", "")
-    if status in Job.Status.values:
-        chosen = chosen.filter(status=status)
+    form = JobFilter(request.GET)
+    order = read_order(request, JOB_COLUMNS, default="-created_at")
+    chosen = form.apply(Job.objects.for_user(request.user).select_related("owner"))
+    chosen = chosen.order_by(order.query_value)
     if "format" in request.GET:
         return table_response(chosen, JOB_COLUMNS, name="jobs", form=request.GET["format"])
+    page = Paginator(chosen, JOBS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
-        "page": Paginator(chosen, JOBS_PER_PAGE).get_page(request.GET.get("page")),
-        "status": status,
-        "statuses": Job.Status.choices,
-        "at": now(),
+        "form": form,
+        "columns": JOB_COLUMNS,
+        "order": order,
+        "page": page,
+        "running": [job for job in page if job.is_active],
         "heads": {"jobs": heads[f"jobs:u{request.user.pk}"]},
     }
-    return render_page(request, "core/job_list.html", "core/_job_rows.html", context)
+    return render_page(request, "core/job_list.html", "core/_job_results.html", context)
 
 
 @login_required
@@ -68,7 +73,7 @@ def job_detail(request: PageRequest, job_id: UUID) -> HttpResponse:
     if request.htmx and job.status == Job.Status.SUCCEEDED and job.result_url:
         return HttpResponse(status=200, headers={"HX-Refresh": "true"})
     status = 200 if job.is_active or not request.htmx else STOP_POLLING
-    context = {"job": job, "at": now(), "heads": heads}
+    context = {"job": job, "heads": heads}
     return render_page(request, "core/job_detail.html", "core/_job.html", context, status)
 
 
@@ -93,7 +98,7 @@ def _job(request: PageRequest, job_id: UUID) -> Job:
 def _changed(request: PageRequest, job: Job) -> HttpResponse:
     if not request.htmx:
         return redirect("core:job-detail", job_id=job.pk)
-    context = {"job": job, "at": now()}
+    context = {"job": job}
     return render_page(request, "core/job_detail.html", "core/_job.html", context)
 
 
