@@ -8,11 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from alphastrat.servers.errors import ServerError
+
 STATE_NAME = "servers.json"
 LOCK_NAME = "servers.lock"
 
 
-class AlreadyRunningError(Exception):
+class AlreadyRunningError(ServerError):
     """Another supervisor holds this var/ directory; the message is for the user."""
 
 
@@ -64,9 +66,17 @@ class Lock:
     """An exclusive hold on a var/ directory, let go by the kernel when its holders die."""
 
     def __init__(self, var: Path) -> None:
-        var.mkdir(parents=True, exist_ok=True)
         self._var = var
-        self._descriptor = os.open(var / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            var.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(var / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        except PermissionError:
+            raise ServerError(
+                f"{var} belongs to another user: run as that user, "
+                "or set ALPHASTRAT_VAR to a directory of your own."
+            ) from None
+        except OSError as error:
+            raise ServerError(f"{var} cannot be written: {error.strerror}.") from None
 
     def acquire(self) -> None:
         try:

@@ -1,0 +1,173 @@
+"""Start, find and end processes so that nothing we started outlives us (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from alphastrat.servers.state import process_birth
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The unprivileged account that servers run under when we are root."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def become(self) -> None:
+        os.setgroups([])
+        os.setresgid(self.gid, self.gid, self.gid)
+        os.setresuid(self.uid, self.uid, self.uid)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies, so that we can end it."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with(parent: int, death_signal: signal.Signals) -> None:
+    """Ask the kernel for `death_signal` when `parent`, our parent, is gone."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _before_exec(account: Account | None, death_signal: signal.Signals) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if account is not None:
+            account.become()
+        # Changing the user clears the death signal: ask for it afterwards.
+        die_with(parent, death_signal)
+
+    return prepare
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    stdout: int | IO[bytes],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    account: Account | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own that gets `death_signal` when we die.
+
+    The kernel watches the thread that starts the child: call this from the main thread only.
+    """
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        env=None if env is None else dict(env),
+        cwd=cwd,
+        start_new_session=True,
+        pass_fds=tuple(pass_fds),
+        preexec_fn=_before_exec(account, death_signal),
+    )
+
+
+def signal_group(group: int, number: signal.Signals) -> bool:
+    """Signal every process of a group; tell whether there was one."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_group(group: int, *, patience: float = 2.0) -> None:
+    """End what is left of a child's group: ask, wait, then insist."""
+    if not signal_group(group, signal.SIGTERM):
+        return
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        reap_orphans(group)
+        if not _has_members(group):
+            return
+        time.sleep(0.02)
+    signal_group(group, signal.SIGKILL)
+    reap_orphans(group)
+
+
+def _has_members(group: int) -> bool:
+    return any(_group_of(pid) == group for pid in _all_pids() if process_birth(pid))
+
+
+def reap_orphans(group: int) -> None:
+    """Collect the dead of a group that became our children."""
+    while True:
+        try:
+            pid, _status = os.waitpid(-group, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+
+
+def _all_pids() -> Iterable[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Return every living process below `ancestor`."""
+    children: dict[int, list[int]] = {}
+    for pid in _all_pids():
+        parent = _parent_of(pid)
+        if parent is not None:
+            children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    waiting = [ancestor]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return [pid for pid in found if process_birth(pid)]
+
+
+def program_of(pid: int) -> str:
+    """Return the path of the program a process runs, empty when it cannot be known."""
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return ""
+
+
+def command_line_of(pid: int) -> list[str]:
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return raw.decode(errors="replace").rstrip("\0").split("\0")
