@@ -20,8 +20,8 @@ from django_prometheus.exports import ExportToDjangoView
 from alphastrat.core import jobs, live
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.exports import table_response
-from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.forms import JobFilter
+from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.models import Job
 from alphastrat.core.tables import Column, read_order
 
