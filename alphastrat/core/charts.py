@@ -1,0 +1,453 @@
+"""Figures as plain dicts: traces by role, axes, points thinned and rounded, SVG previews.
+
+Colours never appear here. A trace carries `meta.role`; the browser takes the colour of that role
+from the design tokens of the reader's theme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+from django.http import JsonResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+MAX_POINTS = 2_000
+MAX_BARS = 750
+PREVIEW_POINTS = 200
+SIGNIFICANT_DIGITS = 6
+TICK_FORMATS = {
+    "percent": ".1%",
+    "price": ",.2f",
+    "money": "$,.0f",
+    "ratio": ".2f",
+    "count": "~s",
+    "text": "",
+}
+LINE_WIDTHS = {"live": 2.5, "backtest": 1.25, "benchmark": 1.25}
+ROLES = frozenset(
+    {
+        "live",
+        "backtest",
+        "benchmark",
+        "band",
+        "equity",
+        "price",
+        "drawdown",
+        "profit",
+        "loss",
+        "pnl",
+        "buy",
+        "sell",
+        "volume",
+        "limit",
+        "muted",
+        "heat",
+        "allocation",
+        *(f"series-{number}" for number in range(1, 7)),
+    }
+)
+
+Trace = dict[str, Any]
+Figure = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One plot area of a figure; panels share the time axis and stack from the top."""
+
+    title: str = ""
+    format: str = "price"
+    weight: float = 1.0
+    log: bool = False
+
+
+def figure(
+    traces: Sequence[Trace],
+    *,
+    panels: Sequence[Panel] = (Panel(),),
+    summary: str = "",
+    time_axis: bool = True,
+    legend: bool | None = None,
+    annotations: Sequence[dict[str, Any]] = (),
+    shapes: Sequence[dict[str, Any]] = (),
+) -> Figure:
+    """Assemble a figure whose traces name their panel by `yaxis` (y, y2, ...)."""
+    layout: dict[str, Any] = {
+        "margin": {"l": 56, "r": 16, "t": 8, "b": 32},
+        "hovermode": "x unified" if time_axis else "closest",
+        "showlegend": len(traces) > 1 if legend is None else legend,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "bargap": 0.15,
+        "annotations": list(annotations),
+        "shapes": list(shapes),
+        "xaxis": {
+            "type": "date" if time_axis else "-",
+            "anchor": _axis(len(panels)),
+            "rangeslider": {"visible": False},
+        },
+    }
+    if layout["showlegend"]:
+        layout["margin"]["t"] = 32
+    for number, (panel, domain) in enumerate(zip(panels, _domains(panels), strict=True), start=1):
+        layout[_axis(number).replace("y", "yaxis")] = {
+            "title": {"text": panel.title},
+            "tickformat": TICK_FORMATS[panel.format],
+            "domain": domain,
+            "automargin": True,
+            **({"type": "log"} if panel.log else {}),
+        }
+    return {"data": list(traces), "layout": layout, "meta": {"summary": summary}}
+
+
+def line(
+    x: Sequence[Any],
+    y: Sequence[Any] | np.ndarray[Any, Any],
+    *,
+    name: str,
+    role: str,
+    panel: int = 1,
+    fill: bool = False,
+    limit: int = MAX_POINTS,
+) -> Trace:
+    """Draw a line through at most `limit` points that keep every bucket's extremes."""
+    kept_x, kept_y = downsample(x, y, limit=limit)
+    width = LINE_WIDTHS.get(role, 1.75)
+    trace = _trace("scatter", name=name, role=role, panel=panel)
+    trace |= {"mode": "lines", "x": kept_x, "y": kept_y, "line": {"width": width}}
+    if fill:
+        trace["fill"] = "tozeroy"
+    return trace
+
+
+def band(
+    x: Sequence[Any], low: Sequence[Any], high: Sequence[Any], *, name: str, panel: int = 1
+) -> list[Trace]:
+    """Shade the range between two lines, thinned at the same times."""
+    keep = _every(len(x), MAX_POINTS)
+    times = times_text([x[i] for i in keep])
+    edges = []
+    for values, fill in ((low, None), (high, "tonexty")):
+        trace = _trace("scatter", name=name, role="band", panel=panel)
+        trace |= {
+            "mode": "lines",
+            "x": times,
+            "y": rounded([values[i] for i in keep]),
+            "line": {"width": 0},
+            "showlegend": fill is not None,
+            "hoverinfo": "skip",
+        }
+        if fill:
+            trace["fill"] = fill
+        edges.append(trace)
+    return edges
+
+
+def columns(x: Sequence[Any], y: Sequence[Any], *, name: str, role: str, panel: int = 1) -> Trace:
+    """Draw vertical columns; role `pnl` colours each by its sign."""
+    trace = _trace("bar", name=name, role=role, panel=panel)
+    return trace | {"x": times_text(x), "y": rounded(y)}
+
+
+def horizontal_columns(
+    labels: Sequence[str], values: Sequence[Any], *, name: str, role: str
+) -> Trace:
+    trace = _trace("bar", name=name, role=role, panel=1)
+    return trace | {"orientation": "h", "y": list(labels), "x": rounded(values)}
+
+
+def histogram(values: Sequence[Any], *, name: str, role: str, n_bins: int = 40) -> Trace:
+    """Count values into bins on the server, so that no sample crosses the wire."""
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    counts, edges = np.histogram(finite, bins=n_bins)
+    trace = _trace("bar", name=name, role=role, panel=1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    return trace | {"x": rounded(middles), "y": counts.tolist()}
+
+
+def candlesticks(bars: Any, *, name: str, panel: int = 1) -> Trace:
+    """Draw the last bars of a frame: rising ones hollow, falling ones filled."""
+    shown = bars.iloc[-MAX_BARS:]
+    trace = _trace("candlestick", name=name, role="price", panel=panel)
+    prices = {key: rounded(shown[key]) for key in ("open", "high", "low", "close")}
+    return trace | {"x": times_text(list(shown.index)), **prices}
+
+
+def markers(
+    x: Sequence[Any],
+    y: Sequence[Any],
+    *,
+    name: str,
+    role: str,
+    panel: int = 1,
+    text: Sequence[str] = (),
+) -> Trace:
+    """Mark points; `buy` points up, `sell` points down."""
+    symbol = {"buy": "triangle-up", "sell": "triangle-down"}.get(role, "circle")
+    trace = _trace("scatter", name=name, role=role, panel=panel)
+    trace |= {"mode": "markers", "x": times_text(x), "y": rounded(y)}
+    trace["marker"] = {"symbol": symbol, "size": 9}
+    if text:
+        trace["text"] = list(text)
+    return trace
+
+
+def heatmap(
+    columns_: Sequence[str],
+    rows: Sequence[str],
+    values: Sequence[Sequence[Any]],
+    *,
+    name: str,
+    texts: Sequence[Sequence[str]] | None = None,
+) -> Trace:
+    """Draw a diverging map around zero whose cells carry their numbers."""
+    trace = _trace("heatmap", name=name, role="heat", panel=1)
+    trace |= {"x": list(columns_), "y": list(rows), "z": [rounded(row) for row in values]}
+    trace |= {"zmid": 0, "xgap": 2, "ygap": 2, "showscale": False}
+    if texts is not None:
+        trace |= {"text": [list(row) for row in texts], "texttemplate": "%{text}"}
+    return trace
+
+
+def waterfall(
+    labels: Sequence[str], values: Sequence[Any], *, name: str, totals: Sequence[str] = ()
+) -> Trace:
+    """Draw contributions that add up to the labels named in `totals`."""
+    trace = _trace("waterfall", name=name, role="pnl", panel=1)
+    measure = ["total" if label in totals else "relative" for label in labels]
+    return trace | {"x": list(labels), "y": rounded(values), "measure": measure}
+
+
+def end_label(trace: Trace, text: str) -> dict[str, Any]:
+    """Name a line at its last point, in the line's own colour."""
+    return {
+        "x": trace["x"][-1],
+        "y": trace["y"][-1],
+        "text": text,
+        "showarrow": False,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "yref": trace["yaxis"],
+        "name": trace["meta"]["role"],
+    }
+
+
+def limit_line(value: float, *, panel: int = 1, text: str = "") -> dict[str, Any]:
+    """Draw a horizontal limit across a panel."""
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "yref": _axis(panel),
+        "y0": value,
+        "y1": value,
+        "name": "limit",
+        "line": {"width": 1, "dash": "dash"},
+        "label": {"text": text, "textposition": "end"},
+    }
+
+
+def time_mark(at: datetime | date, text: str) -> dict[str, Any]:
+    """Draw a vertical line where something began, such as live operation."""
+    (moment,) = times_text([at])
+    return {
+        "type": "line",
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "x0": moment,
+        "x1": moment,
+        "name": "mark",
+        "line": {"width": 1, "dash": "dot"},
+        "label": {"text": text, "textposition": "start", "textangle": 0},
+    }
+
+
+def figure_response(drawn: Figure) -> JsonResponse:
+    """Answer a chart's `data-src`; a NaN left in a figure is an error here, not in the page."""
+    return JsonResponse(drawn, json_dumps_params={"allow_nan": False, "separators": (",", ":")})
+
+
+def downsample(
+    x: Sequence[Any], y: Sequence[Any] | np.ndarray[Any, Any], *, limit: int = MAX_POINTS
+) -> tuple[list[Any], list[float | None]]:
+    """Thin a series to at most `limit` points, keeping each bucket's lowest and highest."""
+    values = np.asarray(y, float)
+    if len(x) != len(values):
+        raise ValueError(f"x and y differ in length: {len(x)} and {len(values)}")
+    keep = np.arange(len(values)) if len(values) <= limit else _extremes(values, limit)
+    return times_text([x[i] for i in keep]), rounded(values[keep])
+
+
+def rounded(values: Any) -> list[float | None]:
+    """Return floats of six significant digits, and None for what is not finite."""
+    return [round_significant(value) for value in np.asarray(values, float).tolist()]
+
+
+def round_significant(value: float, digits: int = SIGNIFICANT_DIGITS) -> float | None:
+    if not math.isfinite(value):
+        return None
+    return float(f"{value:.{digits}g}")
+
+
+def times_text(values: Sequence[Any]) -> list[Any]:
+    """Write dates as 2026-03-09 and instants as UTC; anything else passes unchanged."""
+    texts = [_time_text(value) for value in values]
+    if all(isinstance(text, str) and text.endswith("T00:00:00") for text in texts):
+        return [text.removesuffix("T00:00:00") for text in texts]
+    return texts
+
+
+def svg_preview(
+    series: Mapping[str, Sequence[Any]], *, area: str = "", height: int = 240
+) -> SafeString:
+    """Draw series by role as an inline picture that needs no script.
+
+    `area` names the role whose line is filled down to zero, such as `drawdown`.
+    """
+    width = 720
+    thinned = {role: _thin(values) for role, values in series.items() if len(values) > 1}
+    if not thinned:
+        return SafeString("")
+    scale = _Scale.fit(list(thinned.values()), width, height, zero=bool(area))
+    shapes = format_html_join(
+        "", "{}", ((_shape(role, values, scale, role == area),) for role, values in thinned.items())
+    )
+    return format_html(
+        '<svg class="preview" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<path class="axis" d="M0 {}H{}M0 {}H{}M0 {}H{}"/>{}</svg>',
+        width,
+        height,
+        *_gridlines(width, height),
+        shapes,
+    )
+
+
+def sparkline(values: Sequence[Any], *, role: str = "live", label: str = "") -> SafeString:
+    """Draw a small curve for a table cell or a card."""
+    thinned = _thin(values)
+    if len(thinned) < 2:
+        return SafeString("")
+    scale = _Scale.fit([thinned], 96, 20, zero=False)
+    access = (
+        format_html('role="img" aria-label="{}"', label)
+        if label
+        else SafeString('aria-hidden="true"')
+    )
+    return format_html(
+        '<svg class="spark" viewBox="0 0 96 20" preserveAspectRatio="none" {}>{}</svg>',
+        access,
+        _shape(role, thinned, scale, False),  # noqa: FBT003
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Maps values to the pixels of a preview."""
+
+    low: float
+    high: float
+    width: float
+    height: float
+
+    @classmethod
+    def fit(
+        cls, series: list[list[float | None]], width: float, height: float, *, zero: bool
+    ) -> _Scale:
+        known = [value for values in series for value in values if value is not None] or [0.0]
+        low, high = min(known), max(known)
+        if zero:
+            low, high = min(low, 0.0), max(high, 0.0)
+        if low == high:
+            low, high = low - 1, high + 1
+        return cls(low, high, width, height)
+
+    def points(self, values: list[float | None]) -> str:
+        step = self.width / max(1, len(values) - 1)
+        return " ".join(
+            f"{i * step:.1f},{self.y(value):.1f}"
+            for i, value in enumerate(values)
+            if value is not None
+        )
+
+    def y(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return 2 + (1 - share) * (self.height - 4)
+
+
+def _shape(role: str, values: list[float | None], scale: _Scale, filled: bool) -> SafeString:  # noqa: FBT001
+    points = scale.points(values)
+    if not filled:
+        return format_html('<polyline data-role="{}" points="{}"/>', role, points)
+    base = f"{scale.y(0):.1f}"
+    return format_html(
+        '<polygon data-role="{}" points="0,{} {} {},{}"/>', role, base, points, scale.width, base
+    )
+
+
+def _gridlines(width: int, height: int) -> tuple[int, ...]:
+    return height // 4, width, height // 2, width, 3 * height // 4, width
+
+
+def _thin(values: Sequence[Any]) -> list[float | None]:
+    series = np.asarray(values, float)
+    if len(series) > PREVIEW_POINTS:
+        series = series[_extremes(series, PREVIEW_POINTS)]
+    return rounded(series)
+
+
+def _extremes(values: np.ndarray[Any, Any], limit: int) -> np.ndarray[Any, Any]:
+    """Return the positions of the first, the last and each bucket's extremes."""
+    n_buckets = (limit - 2) // 2
+    edges = np.linspace(1, len(values) - 1, n_buckets + 1).astype(int)
+    keep = {0, len(values) - 1}
+    for start, end in zip(edges[:-1], edges[1:], strict=True):
+        bucket = values[start:end]
+        if np.isnan(bucket).all():
+            keep.add(int(start))
+            continue
+        keep.update((int(start + np.nanargmin(bucket)), int(start + np.nanargmax(bucket))))
+    return np.array(sorted(keep))
+
+
+def _every(length: int, limit: int) -> list[int]:
+    if length <= limit:
+        return list(range(length))
+    return np.unique(np.linspace(0, length - 1, limit).astype(int)).tolist()
+
+
+def _trace(kind: str, *, name: str, role: str, panel: int) -> Trace:
+    if role not in ROLES:
+        raise ValueError(f"a trace's role is one of {sorted(ROLES)}, was {role!r}")
+    return {"type": kind, "name": name, "meta": {"role": role}, "yaxis": _axis(panel)}
+
+
+def _axis(panel: int) -> str:
+    return "y" if panel == 1 else f"y{panel}"
+
+
+def _domains(panels: Sequence[Panel], gap: float = 0.06) -> list[list[float]]:
+    total = sum(panel.weight for panel in panels)
+    space = 1 - gap * (len(panels) - 1)
+    top, domains = 1.0, []
+    for panel in panels:
+        height = space * panel.weight / total
+        domains.append([round(max(0.0, top - height), 4), round(top, 4)])
+        top -= height + gap
+    return domains
+
+
+def _time_text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        instant = value.astimezone(UTC) if value.tzinfo else value
+        return f"{instant:%Y-%m-%dT%H:%M:%S}"
+    if isinstance(value, np.datetime64):
+        return str(value.astype("datetime64[s]"))
+    return value.isoformat() if isinstance(value, date) else value
