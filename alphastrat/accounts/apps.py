@@ -7,3 +7,9 @@ class AccountsConfig(AppConfig):
     name = "alphastrat.accounts"
     label = "accounts"
     verbose_name = "People"
+
+    def ready(self) -> None:
+        # Models can be imported only once every app is loaded.
+        from alphastrat.accounts.audit import register_models
+
+        register_models()

@@ -1,0 +1,56 @@
+"""The JSON API: one instance, one router per app, one way in, one error shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from ninja.errors import HttpError
+
+from alphastrat.accounts.api import router as accounts_router
+from alphastrat.accounts.api_access import SessionAccess, TokenAccess
+from alphastrat.core.api import router as jobs_router
+from alphastrat.core.api_root import ProductApi
+from alphastrat.core.throttling import Rate, UserThrottle
+
+DESCRIPTION = """
+Sign in and try it here, or send `Authorization: Bearer <token>` with a token from your settings
+page. Reading needs the viewer role; everything else the trader role and a read-write token.
+Times are ISO 8601 in UTC, returns and weights are fractions, losses are negative, and a number
+that is undefined is null. Work is answered with 202 and a job to follow.
+"""
+
+
+def documented(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Show the description to anyone who may use the API."""
+    for_people = login_required(view)
+    token_access = TokenAccess()
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.headers.get("Authorization"):
+            return for_people(request, *args, **kwargs)
+        try:
+            token_access(request)
+        except (HttpError, PermissionDenied) as error:
+            return api.on_exception(request, error)
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+api = ProductApi(
+    title="AlphaStrat",
+    version="1",
+    description=DESCRIPTION,
+    docs_decorator=documented,
+    auth=[TokenAccess(), SessionAccess()],
+    throttle=[UserThrottle(Rate(settings.API_CALLS_PER_MINUTE))],
+)
+api.add_router("/me", accounts_router)
+api.add_router("/jobs", jobs_router)
