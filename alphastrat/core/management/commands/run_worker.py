@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from typing import Any
@@ -14,6 +15,7 @@ from django_q.cluster import Cluster
 
 from alphastrat.core.heartbeats import beat
 from alphastrat.core.jobs import warm_up
+from alphastrat.servers.process import die_with
 
 BEAT_SECONDS = 5.0
 
@@ -24,6 +26,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Workers inherit what is loaded here: the first job is as fast as the tenth.
         multiprocessing.set_start_method("fork", force=True)
+        # A killed parent must not leave workers behind that nobody watches.
+        os.register_at_fork(after_in_child=_die_with_parent)
         autodiscover_modules("tasks")
         warm_up()
         connections.close_all()
@@ -35,3 +39,7 @@ class Command(BaseCommand):
         while not stop.wait(BEAT_SECONDS):
             beat("worker", {"workers": len(cluster.stat.workers)})
         cluster.stop()
+
+
+def _die_with_parent() -> None:
+    die_with(os.getppid(), signal.SIGKILL)
