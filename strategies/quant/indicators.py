@@ -265,7 +265,7 @@ def compute_panel(name: str, panel: Panel, **params: float) -> dict[str, FloatAr
     checked = _checked(described.name, tuple(sorted(params.items())))
     inputs = [np.ascontiguousarray(getattr(panel, column).T) for column in described.inputs]
     present = panel.has_bar.T
-    whole = present.all(axis=1).tolist()
+    whole: list[bool] = np.asarray(present.all(axis=1)).tolist()
     shape = (panel.n_assets, panel.n_bars)
     outputs = {output: np.full(shape, np.nan) for output in described.outputs}
     for j in range(panel.n_assets):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alphastrat.quant.types import FloatArray
+from strategies.quant.compiled import compiled
 
 
 def wilder_warmup(period: int) -> int:
@@ -40,7 +40,7 @@ def ema_warmup(period: int) -> int:
     return 11 * period
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def macd_published(
     close: FloatArray, fast: int, slow: int, signal: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -69,7 +69,7 @@ def macd_published(
     return line, signals, line - signals
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def atr_published(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
     """Return `indicators.atr`, for series without gaps."""
     ranges = np.full(close.size, np.nan)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from numba import njit
 
 from alphastrat.quant.bars import check_close_times
 from alphastrat.quant.types import BoolArray, FloatArray
+from strategies.quant.compiled import compiled
 from strategies.quant.panel import Panel
 
 LONG_ENTRY = 1
@@ -231,7 +231,7 @@ def pack_wishes(shape: int | tuple[int, ...], *wishes: BoolArray | None) -> Wish
     return packed
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def next_position(position: int, wish: int) -> int:
     """Return the side wanted after the next open.
 
@@ -265,7 +265,7 @@ def next_position(position: int, wish: int) -> int:
     return position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fold(wishes: WishArray, position: int, positions: PositionArray) -> None:
     for t in range(wishes.shape[0]):
         position = next_position(position, wishes[t])

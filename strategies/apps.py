@@ -1,0 +1,18 @@
+"""The research app: strategies, signals and backtests."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class StrategiesConfig(AppConfig):
+    """Publishes the built-in plug-ins and subscribes to domain events."""
+
+    name = "strategies"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from strategies import receivers  # noqa: F401 - subscribes
+        from strategies.quant import registry
+
+        registry.load_builtin_plugins()

@@ -1,0 +1,17 @@
+"""Strategies and their versions, backtest runs and the trials they count as."""
+
+from __future__ import annotations
+
+from strategies.models.backtest import BacktestRun, RunStatus, Trial
+from strategies.models.performance import StrategyPerformance
+from strategies.models.strategy import LifecycleState, Strategy, StrategyVersion
+
+__all__ = [
+    "BacktestRun",
+    "LifecycleState",
+    "RunStatus",
+    "Strategy",
+    "StrategyPerformance",
+    "StrategyVersion",
+    "Trial",
+]

@@ -1,0 +1,207 @@
+"""Backtest runs, what they found, and the trials they count as."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from alphastrat.core.constraints import choices_check
+from alphastrat.core.models import UUIDModel
+from strategies.models.performance import ratio_column
+from strategies.models.strategy import TIMEFRAMES
+
+BLOBS = ("curves", "trades")
+# What a page of results reads and a list does not.
+DOCUMENTS = (*BLOBS, "metrics", "findings", "agreement", "library_versions")
+
+
+class RunStatus(models.TextChoices):
+    """Where a backtest run stands."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+
+
+ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED)
+
+
+class Engine(models.TextChoices):
+    """What computed a run."""
+
+    SIMULATOR = "simulator", "Simulator"
+    VECTORBT = "vectorbt", "vectorbt"
+    IMPORTED = "imported", "Imported"
+
+
+class BacktestRunQuerySet(models.QuerySet["BacktestRun"]):
+    """Runs by owner, without the heavy columns where they are not shown."""
+
+    def for_user(self, user: Any) -> BacktestRunQuerySet:
+        """Return the user's own runs; an administrator sees all of them."""
+        return self if user.has_role("admin") else self.filter(owner=user)
+
+    def listed(self) -> BacktestRunQuerySet:
+        """Return what a list shows, without arrays and documents."""
+        return self.select_related("strategy_version__strategy", "job", "owner").defer(*DOCUMENTS)
+
+    def succeeded(self) -> BacktestRunQuerySet:
+        return self.filter(status=RunStatus.SUCCEEDED)
+
+
+class BacktestRun(UUIDModel):
+    """One simulation: what was asked, from which bars and code, and what came out."""
+
+    Status = RunStatus
+    Engine = Engine
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="backtest_runs"
+    )
+    strategy_version = models.ForeignKey(
+        "strategies.StrategyVersion", models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    job = models.ForeignKey("core.Job", models.SET_NULL, null=True, blank=True, related_name="+")
+    title = models.CharField(max_length=200)
+    plugin = models.CharField(max_length=60)
+    parameters = models.JSONField(default=dict)
+    symbols = ArrayField(models.CharField(max_length=40))
+    timeframe = models.CharField(max_length=3, choices=TIMEFRAMES)
+    start_at = models.DateTimeField()
+    end_at = models.DateTimeField()
+    capital = models.DecimalField(max_digits=20, decimal_places=4)
+    currency = models.CharField(max_length=3, default="USD")
+    costs = models.JSONField(default=dict)
+    exit_rules = models.JSONField(default=dict)
+    sizing = models.JSONField(default=dict)
+    benchmark = models.CharField(max_length=40, blank=True)
+    engine = models.CharField(max_length=9, choices=Engine, default=Engine.SIMULATOR)
+    seed = models.BigIntegerField(default=0)
+
+    status = models.CharField(max_length=9, choices=RunStatus, default=RunStatus.QUEUED)
+    failure_reason = models.TextField(blank=True)
+    failure_code = models.CharField(max_length=40, blank=True)
+    requested_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    data_fingerprint = models.CharField(max_length=64, blank=True)
+    code_version = models.CharField(max_length=80, blank=True)
+    library_versions = models.JSONField(default=dict)
+    n_bars = models.PositiveIntegerField(null=True, blank=True)
+    periods_per_year = models.FloatField(null=True, blank=True)
+
+    total_return = ratio_column()
+    annual_return = ratio_column()
+    volatility = ratio_column()
+    sharpe_ratio = ratio_column()
+    sortino_ratio = ratio_column()
+    calmar_ratio = ratio_column()
+    max_drawdown = ratio_column()
+    win_rate = ratio_column()
+    profit_factor = ratio_column()
+    exposure = ratio_column()
+    n_trades = models.PositiveIntegerField(null=True, blank=True)
+
+    metrics = models.JSONField(default=dict)
+    findings = models.JSONField(default=list)
+    agreement = models.JSONField(null=True, blank=True)
+    curves = models.BinaryField(null=True, blank=True)
+    trades = models.BinaryField(null=True, blank=True)
+
+    objects = BacktestRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-requested_at"]
+        indexes = [
+            # The backtests page of one user, newest first.
+            models.Index(fields=["owner", "-requested_at"], name="strategies_run_owner_newest"),
+        ]
+        constraints = [
+            choices_check("strategies_run_status", "status", RunStatus.values),
+            choices_check("strategies_run_engine", "engine", Engine.values),
+            choices_check("strategies_run_timeframe", "timeframe", [v for v, _ in TIMEFRAMES]),
+            models.CheckConstraint(
+                condition=Q(end_at__gt=models.F("start_at")), name="strategies_run_end_after_start"
+            ),
+            models.CheckConstraint(
+                condition=Q(capital__gt=0, capital__lt=1e15),
+                name="strategies_run_capital_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=ENDED) ^ Q(finished_at__isnull=True),
+                name="strategies_run_finished_has_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=RunStatus.SUCCEEDED)
+                | Q(curves__isnull=False, trades__isnull=False),
+                name="strategies_run_succeeded_has_result",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=RunStatus.FAILED) ^ Q(failure_reason=""),
+                name="strategies_run_failed_has_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("strategies:backtest-detail", args=[self.pk])
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def etag(self) -> str:
+        """Return what changes whenever the result does."""
+        checked = "checked" if self.agreement else ""
+        return f"{self.pk}-{self.status}-{checked}"
+
+
+class TrialSource(models.TextChoices):
+    """What tried a set of parameters."""
+
+    BACKTEST = "backtest", "Backtest"
+    SWEEP = "sweep", "Sweep"
+    WALK_FORWARD = "walk_forward", "Walk-forward"
+
+
+class Trial(models.Model):
+    """One look at one hypothesis. Kept for ever: deleting a run does not undo the look.
+
+    The deflated Sharpe ratio of a run asks how many trials its hypothesis has had; the
+    hypothesis is the plug-in, universe and timeframe of one owner.
+    """
+
+    Source = TrialSource
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    hypothesis = models.CharField(max_length=64)
+    configuration = models.CharField(max_length=64)
+    source = models.CharField(max_length=12, choices=TrialSource)
+    start_at = models.DateTimeField()
+    end_at = models.DateTimeField()
+    # Per bar, not annualised: what the deflated Sharpe ratio takes the variance of.
+    sharpe_per_bar = models.FloatField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            choices_check("strategies_trial_source", "source", TrialSource.values),
+            # The same look twice is one look; its index serves the count by hypothesis.
+            models.UniqueConstraint(
+                fields=["owner", "hypothesis", "configuration", "start_at", "end_at"],
+                name="strategies_trial_unique_look",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hypothesis[:8]} {self.configuration[:8]}"

@@ -1,0 +1,59 @@
+"""numba compilation whose cache is never stale.
+
+numba's own cache watches the file of the function, not the files of the functions it calls: after
+an upgrade it would go on running the old ones. So the cache folder is named after the content
+of every source that compiled code is made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import njit
+from numba.core import config
+
+from alphastrat.quant import execution
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _folder() -> str | None:
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(execution.__file__)]
+    fingerprint = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    base = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__"
+    folder = Path(base) / f"alphastrat-{fingerprint[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder)
+
+
+_FOLDER = _folder()
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function with numba, without the interpreter lock and with a safe cache.
+
+    Parameters
+    ----------
+    function : callable
+        Of arrays and scalars, written for numba.
+
+    Returns
+    -------
+    callable
+        Compiles on first use, or loads from a folder below NUMBA_CACHE_DIR.
+    """
+    before = config.CACHE_DIR
+    if _FOLDER is not None:
+        config.CACHE_DIR = _FOLDER
+    try:
+        dispatcher: Any = njit(cache=True, nogil=True)(function)
+    finally:
+        config.CACHE_DIR = before
+    return dispatcher

@@ -1,0 +1,43 @@
+"""Which code and libraries produced a number."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from django.conf import settings
+
+from strategies.quant import registry
+
+LIBRARIES = ("numpy", "pandas", "numba", "ta-lib", "vectorbt", "exchange_calendars")
+SOURCES = ("alphastrat/quant", "strategies/quant")
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that take part in a backtest."""
+    return {name: found for name in LIBRARIES if (found := _version(name))}
+
+
+@cache
+def code_version(plugin: str) -> str:
+    """Return the build and a fingerprint of every numeric source that a run goes through.
+
+    The fingerprint covers the plug-in's own file, so that a user's strategy is part of it.
+    """
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted((Path(settings.BASE_DIR) / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    digest.update(Path(inspect.getfile(registry.plugin(plugin))).read_bytes())
+    return f"{settings.BUILD}+{digest.hexdigest()[:12]}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

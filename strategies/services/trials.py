@@ -1,0 +1,98 @@
+"""How often a hypothesis has been looked at: the honest number of trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from alphastrat.core.jsonable import jsonable
+from strategies.models import BacktestRun, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCount:
+    """The looks at one hypothesis, and how much their Sharpe ratios differ."""
+
+    n_trials: int
+    sharpe_variance_per_bar: float
+
+
+def hypothesis_key(plugin: str, symbols: Iterable[str], timeframe: str) -> str:
+    """Return the fingerprint of plug-in, universe and timeframe."""
+    return _digest([plugin, sorted(symbols), timeframe])
+
+
+def configuration_key(**settings: Any) -> str:
+    """Return the fingerprint of everything that makes one trial differ from another."""
+    return _digest(settings)
+
+
+def record_trial(run: BacktestRun, *, sharpe_per_bar: float) -> None:
+    """Count a finished run as a look at its hypothesis; the same look twice counts once."""
+    record_trials(
+        run,
+        [
+            (
+                configuration_key(
+                    parameters=run.parameters, exits=run.exit_rules, sizing=run.sizing
+                ),
+                sharpe_per_bar,
+            )
+        ],
+        source=Trial.Source.BACKTEST,
+        span=(run.start_at, run.end_at),
+    )
+
+
+def record_trials(
+    subject: Any,
+    looks: Iterable[tuple[str, float]],
+    *,
+    source: str,
+    span: tuple[datetime, datetime],
+) -> None:
+    """Count looks, as pairs of configuration and Sharpe ratio per bar, at a subject's hypothesis.
+
+    The subject has an owner, a plug-in, symbols and a timeframe.
+    """
+    hypothesis = hypothesis_key(subject.plugin, subject.symbols, subject.timeframe)
+    Trial.objects.bulk_create(
+        [
+            Trial(
+                owner_id=subject.owner_id,
+                hypothesis=hypothesis,
+                configuration=configuration,
+                source=source,
+                start_at=span[0],
+                end_at=span[1],
+                sharpe_per_bar=sharpe if np.isfinite(sharpe) else None,
+            )
+            for configuration, sharpe in looks
+        ],
+        ignore_conflicts=True,
+        batch_size=2000,
+    )
+
+
+def count_trials(subject: Any) -> TrialCount:
+    """Return how often the hypothesis of a run, sweep or walk-forward has been looked at."""
+    looks = Trial.objects.filter(
+        owner_id=subject.owner_id,
+        hypothesis=hypothesis_key(subject.plugin, subject.symbols, subject.timeframe),
+    )
+    sharpes = np.array(
+        [value for value in looks.values_list("sharpe_per_bar", flat=True) if value is not None]
+    )
+    variance = float(sharpes.var(ddof=1)) if sharpes.size > 1 else 0.0
+    return TrialCount(looks.count(), variance)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
