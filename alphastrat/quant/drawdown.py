@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -233,3 +234,28 @@ def pain_index(equity: FloatArray) -> FloatArray:
     .. [1] Becker (2006), "The Zephyr Pain Index"; Bacon (2008), section 4.3.
     """
     return np.asarray(-np.mean(drawdown(equity), axis=0))
+
+
+def expected_max_drawdown(annual_volatility: float, years: float) -> float:
+    r"""Return the maximum drawdown to expect of a strategy without edge.
+
+    .. math:: -\sqrt{\pi / 2}\, \sigma \sqrt{T}
+
+    Parameters
+    ----------
+    annual_volatility : float
+        Fraction per square-root year, >= 0.
+    years : float
+        Horizon, >= 0.
+
+    Returns
+    -------
+    float
+        Negative log fraction: that of a Brownian motion without drift, watched continuously.
+
+    References
+    ----------
+    .. [1] Magdon-Ismail, Atiya, Pratap & Abu-Mostafa (2004), "On the maximum drawdown of a
+       Brownian motion", Journal of Applied Probability 41(1).
+    """
+    return -math.sqrt(math.pi / 2) * annual_volatility * math.sqrt(years)
