@@ -55,8 +55,8 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
         ),
     ]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
         form.editor = request.user  # type: ignore[attr-defined]
         return form
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.http import HttpRequest
 from ninja import Router, Schema
 
 from alphastrat.accounts.models import ApiToken
 from alphastrat.core.access import Role
+from alphastrat.core.http import ApiRequest
 
 router = Router(tags=["accounts"])
 
@@ -30,7 +30,7 @@ class MeOut(Schema):
 
 
 @router.get("", response=MeOut, url_name="me")
-def me(request: HttpRequest) -> MeOut:
+def me(request: ApiRequest) -> MeOut:
     """Show who the API takes you for and what you may do."""
     user = request.user
     token = request.auth if isinstance(request.auth, ApiToken) else None

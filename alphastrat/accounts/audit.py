@@ -11,7 +11,7 @@ from alphastrat.accounts.models import ApiToken, User
 from alphastrat.core.clients import client_address
 
 
-class AuditMiddleware(AuditlogMiddleware):
+class AuditMiddleware(AuditlogMiddleware):  # type: ignore[misc]
     """Record the signed-in user and the address that we know, not one the client claims."""
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from axes.helpers import get_client_username, get_cool_off
@@ -42,5 +42,5 @@ def _locked_until(request: HttpRequest, username: str, *, at: datetime) -> datet
         username=username, ip_address=client_address(request) or None
     )
     newest = attempts.order_by("-attempt_time").first()
-    cool_off = get_cool_off(request)
+    cool_off: timedelta = get_cool_off(request)
     return (newest.attempt_time if newest else at) + cool_off

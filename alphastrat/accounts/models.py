@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
@@ -41,7 +41,7 @@ class PeopleManager(UserManager["User"]):
 
     use_in_migrations = False
 
-    def create_user(  # type: ignore[override]
+    def create_user(
         self, username: str, email: str | None = None, password: str | None = None, **fields: Any
     ) -> User:
         user = self.model(
@@ -53,7 +53,7 @@ class PeopleManager(UserManager["User"]):
         user.save(using=self._db)
         return user
 
-    def create_superuser(  # type: ignore[override]
+    def create_superuser(
         self, username: str, email: str | None = None, password: str | None = None, **fields: Any
     ) -> User:
         rights = {"is_superuser": True, "role": Role.ADMIN.value}
@@ -90,7 +90,7 @@ class User(AbstractUser):
     density = models.CharField(max_length=11, choices=Density, default=Density.COMPACT)
     shortcuts_enabled = models.BooleanField(default=True)
 
-    objects = PeopleManager()
+    objects: ClassVar[PeopleManager] = PeopleManager()
 
     class Meta(AbstractUser.Meta):
         verbose_name = "user"

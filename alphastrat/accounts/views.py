@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -48,7 +49,7 @@ class SignIn(auth_views.LoginView):
         response["Retry-After"] = str(wait)
         return response
 
-    def form_invalid(self, form: SignInForm) -> HttpResponse:
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=UNPROCESSABLE)
 
 
@@ -84,11 +85,10 @@ def user_settings(request: PageRequest) -> HttpResponseBase:
         return _settings_page(request, "accounts/_preferences.html", status, preferences=form)
     form.save()
     messages.success(request, "Your settings are saved.")
-    response = redirect("accounts:settings")
     if request.htmx:
         # The theme stands on <html>: only a fresh page can show it.
-        response = HttpResponse(headers={"HX-Redirect": reverse("accounts:settings")})
-    return response
+        return HttpResponse(headers={"HX-Redirect": reverse("accounts:settings")})
+    return redirect("accounts:settings")
 
 
 @login_required

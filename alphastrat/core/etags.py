@@ -24,8 +24,7 @@ def not_modified(request: HttpRequest, *parts: Any) -> HttpResponse | None:
     """
     tag = entity_tag(request.user.pk, *parts)
     request.entity_tag = tag  # type: ignore[attr-defined]
-    answer = get_conditional_response(request, etag=tag)
-    return cast("HttpResponse | None", answer)
+    return get_conditional_response(request, etag=tag)
 
 
 def with_entity_tag(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -17,6 +17,13 @@ class PageRequest(HttpRequest):
     htmx: HtmxDetails
 
 
+class ApiRequest(HttpRequest):
+    """A request to the API that has shown who it comes from: by session, or by token."""
+
+    user: Any
+    auth: Any
+
+
 def render_page(
     request: HttpRequest,
     page: str,

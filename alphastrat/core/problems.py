@@ -19,6 +19,9 @@ from alphastrat.core.jsonable import jsonable
 
 logger = logging.getLogger(__name__)
 
+# Each handler takes the one class it is registered for.
+Handler = Callable[[HttpRequest, Any], HttpResponse]
+
 MEDIA_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
 CODES = {
@@ -74,15 +77,19 @@ def problem(
 
 def install_problem_handlers(api: NinjaAPI) -> None:
     """Let `api` answer every exception with a problem."""
-    api.add_exception_handler(AlphaStratError, _expected)
-    api.add_exception_handler(ValidationError, _unreadable_input)
-    api.add_exception_handler(ModelValidationError, _invalid_model)
-    api.add_exception_handler(Throttled, _throttled)
-    api.add_exception_handler(AuthenticationError, _not_authenticated)
-    api.add_exception_handler(HttpError, _http_error)
-    api.add_exception_handler(Http404, _not_found)
-    api.add_exception_handler(PermissionDenied, _forbidden)
-    api.add_exception_handler(Exception, _unexpected)
+    handlers: dict[type[Exception], Handler] = {
+        AlphaStratError: _expected,
+        ValidationError: _unreadable_input,
+        ModelValidationError: _invalid_model,
+        Throttled: _throttled,
+        AuthenticationError: _not_authenticated,
+        HttpError: _http_error,
+        Http404: _not_found,
+        PermissionDenied: _forbidden,
+        Exception: _unexpected,
+    }
+    for error_class, handler in handlers.items():
+        api.add_exception_handler(error_class, handler)
 
 
 class ProblemMiddleware:

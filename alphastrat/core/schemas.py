@@ -9,7 +9,7 @@ from uuid import UUID
 from django.urls import reverse
 from ninja import Schema
 
-from alphastrat.core.models import Job
+from alphastrat.core.models import Job, JobStatus
 
 
 class Problem(Schema):
@@ -31,7 +31,7 @@ class JobOut(Schema):
     id: UUID
     title: str
     task: str
-    status: Job.Status
+    status: JobStatus
     done: int
     total: int | None
     step: str
