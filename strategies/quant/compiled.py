@@ -49,11 +49,11 @@ def compiled(function: Function) -> Function:
     callable
         Compiles on first use, or loads from a folder below NUMBA_CACHE_DIR.
     """
-    before = config.CACHE_DIR
+    before = config.CACHE_DIR  # type: ignore[attr-defined]
     if _FOLDER is not None:
-        config.CACHE_DIR = _FOLDER
+        config.CACHE_DIR = _FOLDER  # type: ignore[attr-defined]
     try:
         dispatcher: Any = njit(cache=True, nogil=True)(function)
     finally:
-        config.CACHE_DIR = before
+        config.CACHE_DIR = before  # type: ignore[attr-defined]
     return dispatcher

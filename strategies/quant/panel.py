@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from alphastrat.quant.bars import COLUMNS, align_bars, check_bars
+from alphastrat.quant.bars import COLUMNS, align_bars, check_bars, check_close_times
 from alphastrat.quant.types import BoolArray, FloatArray
 
 
@@ -62,12 +62,12 @@ class Panel:
             except ValueError as error:
                 raise ValueError(f"{symbol}: {error}") from error
         aligned = frames if len(frames) == 1 else align_bars(frames, how="outer")
-        stacked = np.stack(
-            [frame[list(COLUMNS)].to_numpy(np.float64) for frame in aligned.values()]
-        )
-        columns = [np.ascontiguousarray(stacked[:, :, k].T) for k in range(len(COLUMNS))]
-        index = next(iter(aligned.values())).index
-        return cls(index, tuple(frames), *columns)  # type: ignore[arg-type]
+        columns = {
+            name: np.column_stack([frame[name].to_numpy(np.float64) for frame in aligned.values()])
+            for name in COLUMNS
+        }
+        index = check_close_times(next(iter(aligned.values())).index)
+        return cls(index, tuple(frames), **columns)
 
     @property
     def n_bars(self) -> int:

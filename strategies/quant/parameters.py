@@ -38,6 +38,11 @@ class Direction(StrEnum):
         return self is not Direction.LONG
 
 
+# Reading type hints takes longer than computing a signal.
+_type_hints: dict[type[Any], dict[str, Any]] = {}
+_specs: dict[type[Any], tuple[ParameterSpec, ...]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
     """What a form, an API schema or an optimiser needs to know about one parameter.
@@ -151,8 +156,10 @@ def parameter_specs(cls: type[Any]) -> tuple[ParameterSpec, ...]:
     ValueError
         If a field has no default or label, an unknown type, or a number has no range.
     """
-    hints = get_type_hints(cls)
-    return tuple(_spec(cls, declared, hints[declared.name]) for declared in fields(cls))
+    if cls not in _specs:
+        hints = _hints(cls)
+        _specs[cls] = tuple(_spec(cls, known, hints[known.name]) for known in fields(cls))
+    return _specs[cls]
 
 
 def free_parameters(cls: type[Any]) -> tuple[ParameterSpec, ...]:
@@ -193,7 +200,7 @@ def coerce_parameters(cls: type[Any], values: Mapping[str, Any]) -> dict[str, An
         Naming every parameter that does not exist or has a value that is out of range.
     """
     specs = {spec.name: spec for spec in parameter_specs(cls)}
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     problems = [f"{name}: no such parameter" for name in values if name not in specs]
     coerced: dict[str, Any] = {}
     for name, value in values.items():
@@ -247,6 +254,12 @@ def parameter_schema(cls: type[Any]) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {spec.name: _property(spec) for spec in parameter_specs(cls)},
     }
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    if cls not in _type_hints:
+        _type_hints[cls] = get_type_hints(cls)
+    return _type_hints[cls]
 
 
 def _property(spec: ParameterSpec) -> dict[str, Any]:
