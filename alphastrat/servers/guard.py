@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 
-from alphastrat.servers.process import adopt_orphans, descendants, die_with, program_of
+from alphastrat.servers.process import adopt_orphans, die_with, end_descendants
 
 PATIENCE = 10.0
 
@@ -28,7 +27,7 @@ def run_guarded(supervise: Callable[[], int]) -> int:
         _run_supervisor(guard, supervise)
     _forward_signals(supervisor)
     status = _wait_for(supervisor)
-    _end_descendants()
+    end_descendants(patience=PATIENCE)
     return status
 
 
@@ -67,33 +66,3 @@ def _wait_for(supervisor: int) -> int:
                 sys.stderr.write("The supervisor was killed: stopping everything it started.\n")
                 return 128 - code
             return code
-
-
-def _end_descendants() -> None:
-    """Ask, wait, insist. PostgreSQL got its own signal already and must write its data out."""
-    deadline = time.monotonic() + PATIENCE
-    asked: set[int] = set()
-    while left := _reap_and_list():
-        insist = time.monotonic() > deadline
-        for pid in left:
-            is_postgres = program_of(pid).endswith("/postgres")
-            if insist or (pid not in asked and not is_postgres):
-                _kill(pid, signal.SIGKILL if insist else signal.SIGTERM)
-                asked.add(pid)
-        time.sleep(0.02)
-
-
-def _reap_and_list() -> list[int]:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return []
-    return descendants(os.getpid())
-
-
-def _kill(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return

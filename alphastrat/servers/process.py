@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -93,44 +93,8 @@ def signal_group(group: int, number: signal.Signals) -> bool:
     return True
 
 
-def end_group(group: int, *, patience: float = 2.0) -> None:
-    """End what is left of a child's group: ask, wait, then insist."""
-    if not signal_group(group, signal.SIGTERM):
-        return
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        reap_orphans(group)
-        if not _has_members(group):
-            return
-        time.sleep(0.02)
-    signal_group(group, signal.SIGKILL)
-    reap_orphans(group)
-
-
-def _has_members(group: int) -> bool:
-    return any(_group_of(pid) == group for pid in _all_pids() if process_birth(pid))
-
-
-def reap_orphans(group: int) -> None:
-    """Collect the dead of a group that became our children."""
-    while True:
-        try:
-            pid, _status = os.waitpid(-group, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-
-
 def _all_pids() -> Iterable[int]:
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-
-
-def _group_of(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None
 
 
 def _parent_of(pid: int) -> int | None:
@@ -141,12 +105,12 @@ def _parent_of(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[1])
 
 
-def descendants(ancestor: int) -> list[int]:
-    """Return every living process below `ancestor`."""
+def descendants(ancestor: int, *, spare: Container[int] = ()) -> list[int]:
+    """Return every living process below `ancestor`, without the spared ones and theirs."""
     children: dict[int, list[int]] = {}
     for pid in _all_pids():
         parent = _parent_of(pid)
-        if parent is not None:
+        if parent is not None and pid not in spare:
             children.setdefault(parent, []).append(pid)
     found: list[int] = []
     waiting = [ancestor]
@@ -155,6 +119,30 @@ def descendants(ancestor: int) -> list[int]:
         found += below
         waiting += below
     return [pid for pid in found if process_birth(pid)]
+
+
+def end_descendants(*, spare: Container[int] = (), patience: float) -> None:
+    """End what is below us: ask, wait, insist. Orphans are below us once we `adopt_orphans`.
+
+    PostgreSQL is not asked again: it got its own signal and must write its data out.
+    """
+    deadline = time.monotonic() + patience
+    asked: set[int] = set()
+    while left := descendants(os.getpid(), spare=spare):
+        insist = time.monotonic() > deadline
+        for pid in left:
+            is_postgres = program_of(pid).endswith("/postgres")
+            if insist or (pid not in asked and not is_postgres):
+                _kill(pid, signal.SIGKILL if insist else signal.SIGTERM)
+                asked.add(pid)
+        time.sleep(0.02)
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
 
 
 def program_of(pid: int) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from types import FrameType
 
 from alphastrat.servers.console import Console, LogFile
-from alphastrat.servers.process import end_group, signal_group, spawn
+from alphastrat.servers.process import end_descendants, signal_group, spawn
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
 STEADY_SECONDS = 60.0
 STOP_PATIENCE = 10.0
+ORPHAN_PATIENCE = 2.0
 
 
 @dataclass(slots=True)
@@ -142,9 +143,9 @@ class Supervisor:
             self.start(program)
 
     def _note_end(self, program: Program, code: int) -> None:
-        group = program.child.pid if program.child else 0
-        end_group(group)
         program.child = None
+        # Its own children are ours now, and would work beside the next run.
+        end_descendants(spare=self._children(), patience=ORPHAN_PATIENCE)
         if self.is_stopping:
             return
         if program.on_end is not None:
@@ -160,7 +161,7 @@ class Supervisor:
 
     def _collect_strays(self) -> None:
         """Collect dead children that are no program of ours: orphans we adopted."""
-        known = {p.child.pid for p in self._programs.values() if p.child} | self.other_children()
+        known = self._children()
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -169,6 +170,9 @@ class Supervisor:
             if found is None or found.si_pid in known:
                 return
             os.waitpid(found.si_pid, 0)
+
+    def _children(self) -> set[int]:
+        return {p.child.pid for p in self._programs.values() if p.child} | self.other_children()
 
     def stop(self) -> None:
         """Stop every program: ask all, wait, then kill; a second Ctrl-C kills at once."""
