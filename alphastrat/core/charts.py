@@ -6,6 +6,7 @@ from the design tokens of the reader's theme.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -408,7 +409,7 @@ def _extremes(values: np.ndarray[Any, Any], limit: int) -> np.ndarray[Any, Any]:
     n_buckets = (limit - 2) // 2
     edges = np.linspace(1, len(values) - 1, n_buckets + 1).astype(int)
     keep = {0, len(values) - 1}
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         bucket = values[start:end]
         if np.isnan(bucket).all():
             keep.add(int(start))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from alphastrat.core.formatting import clock, count
 from alphastrat.core.models import Job
+from alphastrat.core.navigation import address
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,7 @@ class JobView:
     is_active: bool
     can_cancel: bool
     amount: str
+    unit: str
     elapsed: str
     left: str
     share: float | None
@@ -32,17 +32,18 @@ class JobView:
 def job_view(job: Job, *, poll: str = "", unit: str = "", at: datetime | None = None) -> JobView:
     """Describe `job` as of `at`, which is now unless given."""
     at = at or timezone.now()
-    url = _address("core:job-detail", job.pk)
+    url = address("core:job-detail", job.pk)
     return JobView(
         is_active=job.is_active,
         can_cancel=job.can_cancel,
         amount=_amount(job, unit),
+        unit=unit,
         elapsed=_clock(job.elapsed(at=at)),
         left=_left(job, at),
         share=min(1.0, job.done / job.total) if job.total else None,
         url=url,
-        cancel_url=_address("core:job-cancel", job.pk),
-        retry_url=_address("core:job-retry", job.pk) if job.can_retry else "",
+        cancel_url=address("core:job-cancel", job.pk),
+        retry_url=address("core:job-retry", job.pk) if job.can_retry else "",
         poll_url=poll or url,
     )
 
@@ -62,10 +63,3 @@ def _left(job: Job, at: datetime) -> str:
     if not job.total or job.done * 20 < job.total:
         return ""
     return _clock(job.remaining(at=at))
-
-
-def _address(url_name: str, key: Any) -> str:
-    try:
-        return reverse(url_name, args=[key])
-    except NoReverseMatch:
-        return ""

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import SimpleLazyObject
 
 from alphastrat.core.models import Job
+
+TRAY_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,13 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         "nav_groups": [group for group in groups if group["entries"]],
         "nav_bottom": [entry for entries in bottom for entry in entries],
         "running_jobs": SimpleLazyObject(partial(_running_jobs, user)),
+        "alert_row_url": address("monitoring:alert-row"),
+        "build": settings.BUILD,
     }
 
 
 def _entries(request: HttpRequest, pages: tuple[Page, ...]) -> list[dict[str, Any]]:
-    entries = ((page, _address(page)) for page in pages)
+    entries = ((page, address(page.url_name)) for page in pages)
     return [
         {"label": page.label, "icon": page.icon, "url": url, "state": _state(request.path, url)}
         for page, url in entries
@@ -105,9 +110,10 @@ def _entries(request: HttpRequest, pages: tuple[Page, ...]) -> list[dict[str, An
     ]
 
 
-def _address(page: Page) -> str:
+def address(url_name: str, *arguments: Any) -> str:
+    """Return the address of a URL name, empty while no page has it."""
     try:
-        return reverse(page.url_name)
+        return reverse(url_name, args=arguments)
     except NoReverseMatch:
         return ""
 
@@ -119,5 +125,6 @@ def _state(path: str, url: str) -> str:
     return "true" if url != "/" and path.startswith(url) else ""
 
 
-def _running_jobs(user: Any) -> int:
-    return Job.objects.for_user(user).active().count()
+def _running_jobs(user: Any) -> list[str]:
+    active = Job.objects.for_user(user).active()
+    return [str(key) for key in active.values_list("pk", flat=True)[:TRAY_LIMIT]]

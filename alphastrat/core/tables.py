@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 
 from alphastrat.core.formatting import FORMATS, MISSING, Formatted, format_value
+from alphastrat.core.navigation import address
 
 TEXT_FORMATS = frozenset({"text", "status", "time", "day", "age", "html", "code"})
 
@@ -111,10 +111,8 @@ def lookup(row: Any, path: str) -> Any:
 
 def metric_url(metric: str) -> str:
     """Return the address of a metric's definition, empty while there is no such page."""
-    try:
-        return f"{reverse('monitoring:metrics-help')}#{metric}"
-    except NoReverseMatch:
-        return ""
+    page = address("monitoring:metrics-help")
+    return f"{page}#{metric}" if page else ""
 
 
 def _heading(request: HttpRequest, column: Column, order: Order | None) -> Heading:

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from alphastrat.core import statuses, tables
 from alphastrat.core.formatting import FORMATS, Formatted, count, format_value
+from alphastrat.core.hub import wire_name
 from alphastrat.core.icons import ICONS
 from alphastrat.core.job_view import job_view
 from alphastrat.core.templatetags.format import directed
@@ -262,7 +263,12 @@ def form_field(
     if field.errors:
         attributes["aria-invalid"] = "true"
     if validate:
-        attributes["data-validate"] = validate
+        attributes |= {
+            "hx-post": validate,
+            "hx-trigger": "change delay:300ms",
+            "hx-target": "closest .field",
+            "hx-swap": "outerHTML",
+        }
     if field.field.required and field.form.use_required_attribute:
         attributes["required"] = True
     kind = getattr(widget, "input_type", widget.__class__.__name__.lower())
@@ -454,9 +460,10 @@ def metric_definition(
 
 
 @register.filter
-def json_attr(value: Any) -> str:
-    """Write a mapping as JSON for a data attribute; autoescaping does the rest."""
-    return json.dumps(value or {}, separators=(",", ":"))
+def heads_attr(heads: Mapping[str, int] | None) -> str:
+    """Write topic heads under their wire names, for a `data-heads` attribute."""
+    named = {wire_name(topic): head for topic, head in (heads or {}).items()}
+    return json.dumps(named, separators=(",", ":"))
 
 
 @register.filter
