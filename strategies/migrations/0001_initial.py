@@ -8,224 +8,582 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
-        ('marketdata', '0001_initial'),
+        ("core", "0001_initial"),
+        ("marketdata", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Strategy',
+            name="Strategy",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('name', models.CharField(max_length=120)),
-                ('description', models.TextField(blank=True)),
-                ('plugin', models.CharField(max_length=60)),
-                ('parameters', models.JSONField(default=dict)),
-                ('timeframe', models.CharField(choices=[('1m', '1m'), ('5m', '5m'), ('15m', '15m'), ('30m', '30m'), ('1h', '1h'), ('4h', '4h'), ('1d', '1d'), ('1w', '1w'), ('1M', '1M')], default='1d', max_length=3)),
-                ('state', models.CharField(choices=[('research', 'Research'), ('validated', 'Validated'), ('paper', 'Paper'), ('live', 'Live'), ('suspended', 'Suspended'), ('retired', 'Retired')], default='research', max_length=9)),
-                ('state_changed_at', models.DateTimeField(blank=True, null=True)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='strategies', to=settings.AUTH_USER_MODEL)),
-                ('universe', models.ManyToManyField(related_name='strategies', to='marketdata.instrument')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("name", models.CharField(max_length=120)),
+                ("description", models.TextField(blank=True)),
+                ("plugin", models.CharField(max_length=60)),
+                ("parameters", models.JSONField(default=dict)),
+                (
+                    "timeframe",
+                    models.CharField(
+                        choices=[
+                            ("1m", "1m"),
+                            ("5m", "5m"),
+                            ("15m", "15m"),
+                            ("30m", "30m"),
+                            ("1h", "1h"),
+                            ("4h", "4h"),
+                            ("1d", "1d"),
+                            ("1w", "1w"),
+                            ("1M", "1M"),
+                        ],
+                        default="1d",
+                        max_length=3,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("research", "Research"),
+                            ("validated", "Validated"),
+                            ("paper", "Paper"),
+                            ("live", "Live"),
+                            ("suspended", "Suspended"),
+                            ("retired", "Retired"),
+                        ],
+                        default="research",
+                        max_length=9,
+                    ),
+                ),
+                ("state_changed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="strategies",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "universe",
+                    models.ManyToManyField(related_name="strategies", to="marketdata.instrument"),
+                ),
             ],
             options={
-                'verbose_name_plural': 'strategies',
-                'db_table': 'strategies',
-                'ordering': ['name'],
+                "verbose_name_plural": "strategies",
+                "db_table": "strategies",
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='StrategyVersion',
+            name="StrategyVersion",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField()),
-                ('plugin', models.CharField(max_length=60)),
-                ('parameters', models.JSONField(default=dict)),
-                ('symbols', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None)),
-                ('timeframe', models.CharField(choices=[('1m', '1m'), ('5m', '5m'), ('15m', '15m'), ('30m', '30m'), ('1h', '1h'), ('4h', '4h'), ('1d', '1d'), ('1w', '1w'), ('1M', '1M')], max_length=3)),
-                ('exit_rules', models.JSONField(default=dict)),
-                ('sizing', models.JSONField(default=dict)),
-                ('reason', models.CharField(blank=True, max_length=300)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('strategy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='strategies.strategy')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("plugin", models.CharField(max_length=60)),
+                ("parameters", models.JSONField(default=dict)),
+                (
+                    "symbols",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), size=None
+                    ),
+                ),
+                (
+                    "timeframe",
+                    models.CharField(
+                        choices=[
+                            ("1m", "1m"),
+                            ("5m", "5m"),
+                            ("15m", "15m"),
+                            ("30m", "30m"),
+                            ("1h", "1h"),
+                            ("4h", "4h"),
+                            ("1d", "1d"),
+                            ("1w", "1w"),
+                            ("1M", "1M"),
+                        ],
+                        max_length=3,
+                    ),
+                ),
+                ("exit_rules", models.JSONField(default=dict)),
+                ("sizing", models.JSONField(default=dict)),
+                ("reason", models.CharField(blank=True, max_length=300)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "strategy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="strategies.strategy",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['strategy', '-number'],
+                "ordering": ["strategy", "-number"],
             },
         ),
         migrations.AddField(
-            model_name='strategy',
-            name='current_version',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='strategies.strategyversion'),
+            model_name="strategy",
+            name="current_version",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="strategies.strategyversion",
+            ),
         ),
         migrations.CreateModel(
-            name='BacktestRun',
+            name="BacktestRun",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('title', models.CharField(max_length=200)),
-                ('plugin', models.CharField(max_length=60)),
-                ('parameters', models.JSONField(default=dict)),
-                ('symbols', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None)),
-                ('timeframe', models.CharField(choices=[('1m', '1m'), ('5m', '5m'), ('15m', '15m'), ('30m', '30m'), ('1h', '1h'), ('4h', '4h'), ('1d', '1d'), ('1w', '1w'), ('1M', '1M')], max_length=3)),
-                ('start_at', models.DateTimeField()),
-                ('end_at', models.DateTimeField()),
-                ('capital', models.DecimalField(decimal_places=4, max_digits=20)),
-                ('currency', models.CharField(default='USD', max_length=3)),
-                ('costs', models.JSONField(default=dict)),
-                ('exit_rules', models.JSONField(default=dict)),
-                ('sizing', models.JSONField(default=dict)),
-                ('benchmark', models.CharField(blank=True, max_length=40)),
-                ('engine', models.CharField(choices=[('simulator', 'Simulator'), ('vectorbt', 'vectorbt'), ('imported', 'Imported')], default='simulator', max_length=9)),
-                ('seed', models.BigIntegerField(default=0)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed')], default='queued', max_length=9)),
-                ('failure_reason', models.TextField(blank=True)),
-                ('failure_code', models.CharField(blank=True, max_length=40)),
-                ('requested_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('data_fingerprint', models.CharField(blank=True, max_length=64)),
-                ('code_version', models.CharField(blank=True, max_length=80)),
-                ('library_versions', models.JSONField(default=dict)),
-                ('n_bars', models.PositiveIntegerField(blank=True, null=True)),
-                ('periods_per_year', models.FloatField(blank=True, null=True)),
-                ('total_return', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('annual_return', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('volatility', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('sharpe_ratio', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('sortino_ratio', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('calmar_ratio', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('max_drawdown', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('win_rate', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('profit_factor', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('exposure', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('n_trades', models.PositiveIntegerField(blank=True, null=True)),
-                ('metrics', models.JSONField(default=dict)),
-                ('findings', models.JSONField(default=list)),
-                ('agreement', models.JSONField(blank=True, null=True)),
-                ('curves', models.BinaryField(blank=True, null=True)),
-                ('trades', models.BinaryField(blank=True, null=True)),
-                ('job', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='core.job')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='backtest_runs', to=settings.AUTH_USER_MODEL)),
-                ('strategy_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='strategies.strategyversion')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("title", models.CharField(max_length=200)),
+                ("plugin", models.CharField(max_length=60)),
+                ("parameters", models.JSONField(default=dict)),
+                (
+                    "symbols",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), size=None
+                    ),
+                ),
+                (
+                    "timeframe",
+                    models.CharField(
+                        choices=[
+                            ("1m", "1m"),
+                            ("5m", "5m"),
+                            ("15m", "15m"),
+                            ("30m", "30m"),
+                            ("1h", "1h"),
+                            ("4h", "4h"),
+                            ("1d", "1d"),
+                            ("1w", "1w"),
+                            ("1M", "1M"),
+                        ],
+                        max_length=3,
+                    ),
+                ),
+                ("start_at", models.DateTimeField()),
+                ("end_at", models.DateTimeField()),
+                ("capital", models.DecimalField(decimal_places=4, max_digits=20)),
+                ("currency", models.CharField(default="USD", max_length=3)),
+                ("costs", models.JSONField(default=dict)),
+                ("exit_rules", models.JSONField(default=dict)),
+                ("sizing", models.JSONField(default=dict)),
+                ("benchmark", models.CharField(blank=True, max_length=40)),
+                (
+                    "engine",
+                    models.CharField(
+                        choices=[
+                            ("simulator", "Simulator"),
+                            ("vectorbt", "vectorbt"),
+                            ("imported", "Imported"),
+                        ],
+                        default="simulator",
+                        max_length=9,
+                    ),
+                ),
+                ("seed", models.BigIntegerField(default=0)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("failure_reason", models.TextField(blank=True)),
+                ("failure_code", models.CharField(blank=True, max_length=40)),
+                ("requested_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("data_fingerprint", models.CharField(blank=True, max_length=64)),
+                ("code_version", models.CharField(blank=True, max_length=80)),
+                ("library_versions", models.JSONField(default=dict)),
+                ("n_bars", models.PositiveIntegerField(blank=True, null=True)),
+                ("periods_per_year", models.FloatField(blank=True, null=True)),
+                (
+                    "total_return",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "annual_return",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "volatility",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "sharpe_ratio",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "sortino_ratio",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "calmar_ratio",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "max_drawdown",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "win_rate",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "profit_factor",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "exposure",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                ("n_trades", models.PositiveIntegerField(blank=True, null=True)),
+                ("metrics", models.JSONField(default=dict)),
+                ("findings", models.JSONField(default=list)),
+                ("agreement", models.JSONField(blank=True, null=True)),
+                ("curves", models.BinaryField(blank=True, null=True)),
+                ("trades", models.BinaryField(blank=True, null=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="core.job",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="backtest_runs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "strategy_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="strategies.strategyversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-requested_at'],
+                "ordering": ["-requested_at"],
             },
         ),
         migrations.CreateModel(
-            name='Trial',
+            name="Trial",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('hypothesis', models.CharField(max_length=64)),
-                ('configuration', models.CharField(max_length=64)),
-                ('source', models.CharField(choices=[('backtest', 'Backtest'), ('sweep', 'Sweep'), ('walk_forward', 'Walk-forward')], max_length=12)),
-                ('start_at', models.DateTimeField()),
-                ('end_at', models.DateTimeField()),
-                ('sharpe_per_bar', models.FloatField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("hypothesis", models.CharField(max_length=64)),
+                ("configuration", models.CharField(max_length=64)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("backtest", "Backtest"),
+                            ("sweep", "Sweep"),
+                            ("walk_forward", "Walk-forward"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("start_at", models.DateTimeField()),
+                ("end_at", models.DateTimeField()),
+                ("sharpe_per_bar", models.FloatField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='StrategyPerformance',
+            name="StrategyPerformance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(choices=[('backtest', 'Backtest'), ('paper', 'Paper'), ('live', 'Live')], max_length=8)),
-                ('measured_at', models.DateTimeField()),
-                ('total_return', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('annual_return', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('volatility', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('sharpe_ratio', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('sortino_ratio', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('calmar_ratio', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('max_drawdown', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('win_rate', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('profit_factor', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('total_trades', models.PositiveIntegerField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='strategies.backtestrun')),
-                ('strategy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='performance', to='strategies.strategy')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("backtest", "Backtest"), ("paper", "Paper"), ("live", "Live")],
+                        max_length=8,
+                    ),
+                ),
+                ("measured_at", models.DateTimeField()),
+                (
+                    "total_return",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "annual_return",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "volatility",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "sharpe_ratio",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "sortino_ratio",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "calmar_ratio",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "max_drawdown",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "win_rate",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "profit_factor",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                ("total_trades", models.PositiveIntegerField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="strategies.backtestrun",
+                    ),
+                ),
+                (
+                    "strategy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="performance",
+                        to="strategies.strategy",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'strategy_performance',
-                'ordering': ['-measured_at'],
-                'indexes': [models.Index(fields=['strategy', 'source', '-measured_at'], name='strategies_performance_newest')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('source__in', ['backtest', 'paper', 'live'])), name='strategies_performance_source_is_known'), models.UniqueConstraint(condition=models.Q(('run__isnull', False)), fields=('run',), name='strategies_performance_one_per_run'), models.CheckConstraint(condition=models.Q(('source', 'backtest'), ('run__isnull', True), _connector='XOR'), name='strategies_performance_backtest_has_run')],
+                "db_table": "strategy_performance",
+                "ordering": ["-measured_at"],
+                "indexes": [
+                    models.Index(
+                        fields=["strategy", "source", "-measured_at"],
+                        name="strategies_performance_newest",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("source__in", ["backtest", "paper", "live"])),
+                        name="strategies_performance_source_is_known",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("run__isnull", False)),
+                        fields=("run",),
+                        name="strategies_performance_one_per_run",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("source", "backtest"), ("run__isnull", True), _connector="XOR"
+                        ),
+                        name="strategies_performance_backtest_has_run",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='strategyversion',
-            constraint=models.UniqueConstraint(fields=('strategy', 'number'), name='strategies_strategyversion_unique_number'),
+            model_name="strategyversion",
+            constraint=models.UniqueConstraint(
+                fields=("strategy", "number"), name="strategies_strategyversion_unique_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='strategyversion',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='strategies_strategyversion_number_from_one'),
+            model_name="strategyversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1)),
+                name="strategies_strategyversion_number_from_one",
+            ),
         ),
         migrations.AddIndex(
-            model_name='strategy',
-            index=models.Index(condition=models.Q(('state__in', ('paper', 'live'))), fields=['timeframe'], name='strategies_strategy_active'),
+            model_name="strategy",
+            index=models.Index(
+                condition=models.Q(("state__in", ("paper", "live"))),
+                fields=["timeframe"],
+                name="strategies_strategy_active",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='strategy',
-            constraint=models.UniqueConstraint(fields=('owner', 'name'), name='strategies_strategy_unique_name'),
+            model_name="strategy",
+            constraint=models.UniqueConstraint(
+                fields=("owner", "name"), name="strategies_strategy_unique_name"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='strategy',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['research', 'validated', 'paper', 'live', 'suspended', 'retired'])), name='strategies_strategy_state_is_known'),
+            model_name="strategy",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        ["research", "validated", "paper", "live", "suspended", "retired"],
+                    )
+                ),
+                name="strategies_strategy_state_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='strategy',
-            constraint=models.CheckConstraint(condition=models.Q(('timeframe__in', ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '1M'])), name='strategies_strategy_timeframe_is_known'),
+            model_name="strategy",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
+                ),
+                name="strategies_strategy_timeframe_is_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='backtestrun',
-            index=models.Index(fields=['owner', '-requested_at'], name='strategies_run_owner_newest'),
+            model_name="backtestrun",
+            index=models.Index(
+                fields=["owner", "-requested_at"], name="strategies_run_owner_newest"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running', 'succeeded', 'failed'])), name='strategies_run_status_is_known'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["queued", "running", "succeeded", "failed"])),
+                name="strategies_run_status_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('engine__in', ['simulator', 'vectorbt', 'imported'])), name='strategies_run_engine_is_known'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("engine__in", ["simulator", "vectorbt", "imported"])),
+                name="strategies_run_engine_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('timeframe__in', ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '1M'])), name='strategies_run_timeframe_is_known'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
+                ),
+                name="strategies_run_timeframe_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('end_at__gt', models.F('start_at'))), name='strategies_run_end_after_start'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("end_at__gt", models.F("start_at"))),
+                name="strategies_run_end_after_start",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('capital__gt', 0), ('capital__lt', 1000000000000000.0)), name='strategies_run_capital_is_positive'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("capital__gt", 0), ("capital__lt", 1000000000000000.0)),
+                name="strategies_run_capital_is_positive",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ('succeeded', 'failed')), ('finished_at__isnull', True), _connector='XOR'), name='strategies_run_finished_has_time'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ("succeeded", "failed")),
+                    ("finished_at__isnull", True),
+                    _connector="XOR",
+                ),
+                name="strategies_run_finished_has_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'succeeded'), _negated=True), models.Q(('curves__isnull', False), ('trades__isnull', False)), _connector='OR'), name='strategies_run_succeeded_has_result'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "succeeded"), _negated=True),
+                    models.Q(("curves__isnull", False), ("trades__isnull", False)),
+                    _connector="OR",
+                ),
+                name="strategies_run_succeeded_has_result",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='backtestrun',
-            constraint=models.CheckConstraint(condition=models.Q(('status', 'failed'), ('failure_reason', ''), _connector='XOR'), name='strategies_run_failed_has_reason'),
+            model_name="backtestrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status", "failed"), ("failure_reason", ""), _connector="XOR"),
+                name="strategies_run_failed_has_reason",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trial',
-            constraint=models.CheckConstraint(condition=models.Q(('source__in', ['backtest', 'sweep', 'walk_forward'])), name='strategies_trial_source_is_known'),
+            model_name="trial",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("source__in", ["backtest", "sweep", "walk_forward"])),
+                name="strategies_trial_source_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trial',
-            constraint=models.UniqueConstraint(fields=('owner', 'hypothesis', 'configuration', 'start_at', 'end_at'), name='strategies_trial_unique_look'),
+            model_name="trial",
+            constraint=models.UniqueConstraint(
+                fields=("owner", "hypothesis", "configuration", "start_at", "end_at"),
+                name="strategies_trial_unique_look",
+            ),
         ),
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from alphastrat.marketdata.models import BarSeries, Instrument
+from alphastrat.marketdata.frames import find_series
+from alphastrat.marketdata.models import BarSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +19,14 @@ class Coverage:
     last_at: datetime | None
 
 
-NOTHING = Coverage(0, None, None)
+def of(symbols: Sequence[str], *, timeframe: str) -> dict[str, Coverage]:
+    """Return what is held of each instrument, in the order given.
 
-
-def of(instruments: Iterable[Instrument], *, timeframe: str) -> dict[str, Coverage]:
-    """Return what is held of each instrument, of its longest series, in the order given."""
-    wanted = list(instruments)
-    found: dict[str, Coverage] = {}
-    rows = BarSeries.objects.filter(instrument__in=wanted, timeframe=timeframe).order_by(
-        "bar_count"
-    )
-    for symbol, count, first, last in rows.values_list(
-        "instrument__symbol", "bar_count", "first_opened_at", "last_closed_at"
-    ):
-        found[symbol] = Coverage(count, first, last)
-    return {item.symbol: found.get(item.symbol, NOTHING) for item in wanted}
+    Raises InvalidInput if there are no such bars of one of them.
+    """
+    return {
+        series.instrument.symbol: _coverage(series) for series in find_series(symbols, timeframe)
+    }
 
 
 def bars_between(held: Coverage, start: datetime | None, end: datetime) -> int:
@@ -55,3 +49,7 @@ def span(covered: Mapping[str, Coverage]) -> tuple[datetime | None, datetime | N
     firsts = [row.first_at for row in covered.values() if row.first_at]
     lasts = [row.last_at for row in covered.values() if row.last_at]
     return min(firsts, default=None), max(lasts, default=None)
+
+
+def _coverage(series: BarSeries) -> Coverage:
+    return Coverage(series.bar_count, series.first_opened_at, series.last_closed_at)

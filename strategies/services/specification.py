@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -185,9 +186,9 @@ def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     return [instrument for instrument in found if instrument]
 
 
-def config_of(run: BacktestRun, *, n_periods: float) -> SimulationConfig:
-    """Return the simulator's configuration of a stored run."""
-    return replace(check_terms(of_run(run)), periods_per_year=n_periods)
+def with_periods(config: SimulationConfig, n_periods: float) -> SimulationConfig:
+    """Return the configuration with the bars per year of the bars it runs on."""
+    return replace(config, periods_per_year=n_periods)
 
 
 def _check_period(asked: Specification) -> None:
@@ -221,7 +222,7 @@ def _plan(asked: Specification, instruments: list[Instrument]) -> Plan:
             f"The instruments are quoted in {', '.join(currencies)}.",
             fields={"symbols": "One account has one currency: choose instruments that share it."},
         )
-    covered = coverage.of(instruments, timeframe=asked.timeframe)
+    covered = coverage.of(asked.symbols, timeframe=asked.timeframe)
     needed = strategy.warmup_bars + 2
     _check_coverage(asked, covered, needed=needed)
     n_bars = sum(
@@ -304,20 +305,13 @@ def _sentence(problems: Mapping[str, str]) -> str:
     return f"{len(problems)} settings need attention."
 
 
-class _collecting:  # noqa: N801 - reads as a clause
+@contextmanager
+def _collecting(problems: dict[str, str]) -> Iterator[None]:
     """Gather the fields of InvalidInput, so that one answer names every problem."""
-
-    def __init__(self, problems: dict[str, str]) -> None:
-        self.problems = problems
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, _trace: Any) -> bool:
-        if isinstance(error, InvalidInput):
-            self.problems.update(error.fields or {"": str(error)})
-            return True
-        return False
+    try:
+        yield
+    except InvalidInput as error:
+        problems.update(error.fields or {"": str(error)})
 
 
 def annualisation(run: BacktestRun, exchange: str) -> float:

@@ -17,7 +17,7 @@ from strategies.quant.signals import Signals, crosses_above, crosses_below, stre
 @register
 @dataclass(frozen=True, slots=True)
 class MacdMomentum(Plugin):
-    """Enter when the MACD line crosses its signal line on the trend's side, leave when it recrosses.
+    """Enter when the MACD line crosses its signal on the trend's side, leave when it recrosses.
 
     References
     ----------
