@@ -157,8 +157,8 @@ def up_capture(returns: Sample) -> FloatArray:
     """
     rising = returns.benchmark.returns > 0.0
     return divide(
-        _compound_where(returns.returns, rising),
-        _compound_where(returns.benchmark.returns, rising),
+        _compound_where(returns, rising),
+        _compound_where(returns.benchmark, rising),
     )
 
 
@@ -183,8 +183,8 @@ def down_capture(returns: Sample) -> FloatArray:
     """
     falling = returns.benchmark.returns < 0.0
     return divide(
-        -_compound_where(returns.returns, falling),
-        -_compound_where(returns.benchmark.returns, falling),
+        -_compound_where(returns, falling),
+        -_compound_where(returns.benchmark, falling),
     )
 
 
@@ -215,6 +215,9 @@ def _covariance(returns: Sample) -> FloatArray:
     return np.einsum("ij,ij->i", returns.centred, benchmark) / returns.n_bars
 
 
-def _compound_where(returns: FloatArray, chosen: BoolArray) -> FloatArray:
-    growth = np.where(chosen, np.maximum(1.0 + returns, 0.0), 1.0)
+def _compound_where(sample: Sample, chosen: BoolArray) -> FloatArray:
+    if chosen.shape[0] == 1:
+        growth = sample.growth[:, chosen[0]]
+    else:
+        growth = np.where(chosen, sample.growth, 1.0)
     return np.asarray(growth.prod(axis=1) - 1.0)

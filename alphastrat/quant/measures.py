@@ -133,13 +133,13 @@ def measure_all(
     if not periods_per_year > 0:
         raise ValueError(f"periods_per_year must be positive, was {periods_per_year}")
     own = [entry for entry in MEASURES.values() if not entry.needs_benchmark]
-    results = _evaluate(own, returns, periods_per_year=periods_per_year)
-    if benchmark is not None:
-        against = [entry for entry in MEASURES.values() if entry.needs_benchmark]
-        results |= _evaluate(
-            against, returns, periods_per_year=periods_per_year, benchmark=benchmark
-        )
-    return {key: results[key] for key in MEASURES if key in results}
+    if benchmark is None:
+        return _evaluate(own, returns, periods_per_year=periods_per_year)
+    everything = list(MEASURES.values())
+    results = _evaluate(everything, returns, periods_per_year=periods_per_year, benchmark=benchmark)
+    if np.isnan(benchmark).any():
+        results |= _evaluate(own, returns, periods_per_year=periods_per_year)
+    return results
 
 
 def _evaluate(

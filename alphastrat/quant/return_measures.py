@@ -120,7 +120,7 @@ def downside_risk(
     ----------
     .. [1] Rollinger & Hoffman (2013), "Sortino: A 'Sharper' Ratio", Red Rock Capital.
     """
-    shortfall = np.minimum(returns.returns - required_return, 0.0)
+    shortfall = _shortfall(returns, required_return)
     mean_square = np.einsum("ij,ij->i", shortfall, shortfall) / returns.n_bars
     return np.asarray(np.sqrt(mean_square * periods_per_year))
 
@@ -186,9 +186,15 @@ def longest_drawdown(returns: Sample) -> FloatArray:
     ndarray of shape () or (n_series,)
         Bars with a drawdown; the bar of recovery is not counted.
     """
-    bar = np.arange(1.0, returns.n_bars + 1)
-    last_peak = np.maximum.accumulate(np.where(returns.drawdown < 0.0, 0.0, bar), axis=1)
-    return np.asarray((bar - last_peak).max(axis=1))
+    # Peaks are few, so the gaps between them are looked for in one flat list, with a peak put
+    # before and after every series.
+    n_series = returns.returns.shape[0]
+    at_peak = np.ones((n_series, returns.n_bars + 2), dtype=np.bool_)
+    np.greater_equal(returns.drawdown, 0.0, out=at_peak[:, 1:-1])
+    peaks = np.flatnonzero(at_peak)
+    longest = np.zeros(n_series)
+    np.maximum.at(longest, peaks[:-1] // at_peak.shape[1], np.diff(peaks) - 1.0)
+    return longest
 
 
 @measure()
@@ -301,7 +307,7 @@ def omega_ratio(returns: Sample, *, required_return: float = 0.0) -> FloatArray:
     ----------
     .. [1] Keating & Shadwick (2002), "A Universal Performance Measure".
     """
-    losses = -np.minimum(returns.returns - required_return, 0.0).sum(axis=1)
+    losses = -_shortfall(returns, required_return).sum(axis=1)
     excess = (returns.mean - required_return) * returns.n_bars
     return divide(excess + losses, losses)
 
@@ -382,6 +388,12 @@ def worst_bar(returns: Sample) -> FloatArray:
         Fraction.
     """
     return np.asarray(returns.returns.min(axis=1))
+
+
+def _shortfall(returns: Sample, required_return: float) -> FloatArray:
+    if required_return == 0.0:
+        return returns.losses
+    return np.asarray(np.minimum(returns.returns - required_return, 0.0))
 
 
 def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

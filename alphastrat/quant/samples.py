@@ -78,15 +78,28 @@ class Sample:
         return np.asarray(np.sqrt(self.second_moment * self.n_bars / (self.n_bars - 1)))
 
     @cached_property
+    def growth(self) -> FloatArray:
+        """Factor by which each bar multiplies the account, 0 in ruin."""
+        growth = 1.0 + self.returns
+        return np.asarray(np.maximum(growth, 0.0, out=growth))
+
+    @cached_property
+    def losses(self) -> FloatArray:
+        """Returns below 0, and 0 for the others."""
+        return np.asarray(np.minimum(self.returns, 0.0))
+
+    @cached_property
     def curve(self) -> FloatArray:
         """Account value after every bar from 1; it stays at 0 once a return is -1 or less."""
-        return np.asarray(np.cumprod(np.maximum(1.0 + self.returns, 0.0), axis=1))
+        return np.asarray(np.cumprod(self.growth, axis=1))
 
     @cached_property
     def drawdown(self) -> FloatArray:
         """Fraction below the running peak, the start counted as a peak; in [-1, 0]."""
-        peak = np.maximum(np.maximum.accumulate(self.curve, axis=1), 1.0)
-        return self.curve / peak - 1.0
+        peak = np.maximum.accumulate(self.curve, axis=1)
+        depth = self.curve / np.maximum(peak, 1.0, out=peak)
+        depth -= 1.0
+        return np.asarray(depth)
 
     @cached_property
     def ordered(self) -> FloatArray:

@@ -273,6 +273,14 @@ def test_a_series_against_itself_has_beta_one_and_no_alpha():
     assert np.isnan(m.information_ratio(returns, returns, periods_per_year=252))
 
 
+def test_a_gap_in_the_benchmark_shortens_only_what_compares_with_it():
+    returns = np.random.default_rng(3).normal(0, 0.01, 100)
+    benchmark = np.r_[[np.nan] * 10, returns[::-1][10:]]
+    values = m.measure_all(returns, periods_per_year=252, benchmark=benchmark)
+    assert values["total_return"] == m.total_return(returns)
+    assert values["beta"] == pytest.approx(m.beta(returns[10:], benchmark[10:]))
+
+
 def test_each_series_may_have_its_own_benchmark():
     returns = np.random.default_rng(3).normal(0, 0.01, (100, 3))
     benchmark = returns[:, ::-1] * 2
