@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -16,7 +17,7 @@ MAX_PAGE = 1_000_000
 
 
 class Pages(PaginationBase):
-    """Cut a QuerySet or a list into pages; use as the decorator `@paged` under the route."""
+    """Cut a QuerySet or a list into pages; see `paged`."""
 
     class Input(Schema):
         page: int = Field(1, ge=1, le=MAX_PAGE)
@@ -45,4 +46,8 @@ class Pages(PaginationBase):
         }
 
 
-paged = paginate(Pages)
+def paged(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Cut what `operation` returns into pages; stands between the route and the function."""
+    # The wrapper lives in another module, where postponed annotations mean nothing.
+    operation.__annotations__ = get_type_hints(operation, include_extras=True)
+    return paginate(Pages)(operation)

@@ -152,7 +152,7 @@ def _invalid_model(request: HttpRequest, error: ModelValidationError) -> HttpRes
 
 
 def _throttled(request: HttpRequest, error: Throttled) -> HttpResponse:
-    wait = error.wait or 1
+    wait = int(error.wait or 1)
     response = problem(
         request, 429, detail=f"Too many requests; try again in {wait} s.", retry_after=wait
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from dataclasses import dataclass
 
 from django.core.cache import cache
 from django.http import HttpRequest
-from ninja.errors import Throttled
 from ninja.throttling import BaseThrottle
 
 
@@ -44,10 +44,13 @@ class UserThrottle(BaseThrottle):
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
+        # ninja asks for the wait afterwards, of an object that all threads share.
+        self._thread = threading.local()
 
     def allow_request(self, request: HttpRequest) -> bool:
         wait = spend("api-user", str(request.user.pk), self.rate, at=time.time())
-        if wait:
-            # ninja's own protocol keeps the wait on the shared object, which two threads mix up.
-            raise Throttled(wait)
-        return True
+        self._thread.wait = wait
+        return wait == 0
+
+    def wait(self) -> float | None:
+        return float(self._thread.wait)
