@@ -20,6 +20,7 @@ backtest_finished = Signal()  # run_id
 strategy_changed = Signal()  # strategy_id
 signals_stored = Signal()  # strategy_ids
 job_finished = Signal()  # job_id
+demo_seeded = Signal()  # user_id; receivers add what a first look should show, once
 
 
 def send_on_commit(signal: Signal, **arguments: Any) -> None:
