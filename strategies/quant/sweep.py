@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -161,10 +161,7 @@ def sweep(
     engine = _Engine(panel, config, n_blocks, keep_returns)
     n_done = 0
     for chunk in _chunks(parameter_sets):
-        with memo():
-            frames = _Frames(panel)
-            wishes, priority, exits = _chunk_arrays(key, chunk, frames, config.exits)
-        engine.run(wishes, priority, exits)
+        engine.run(*wish_cube(key, chunk, panel, exits=config.exits))
         n_done += len(chunk)
         if progress is not None:
             progress(n_done)
@@ -219,6 +216,20 @@ def sweep_wishes(
     return engine.result()
 
 
+def sweep_cube(
+    panel: Panel,
+    cube: WishCube,
+    *,
+    config: SimulationConfig,
+    n_blocks: int = 16,
+    keep_returns: bool = False,
+) -> SweepResult:
+    """Simulate a cube of wishes, see `sweep_wishes`."""
+    engine = _Engine(panel, config, n_blocks, keep_returns)
+    engine.run(*cube)
+    return engine.result()
+
+
 def estimate_sweep(
     key: str,
     parameter_sets: Sequence[Mapping[str, Any]],
@@ -260,18 +271,62 @@ def estimate_sweep(
 _EXIT_NAMES = ("stop_loss", "take_profit", "trailing_stop", "max_bars", "cooldown_bars")
 
 
-class _Frames:
-    """The panel of a chunk; single frames are built once so that the memo knows them again."""
+class WishCube(NamedTuple):
+    """Wishes of many parameter sets on the same bars.
 
-    def __init__(self, panel: Panel) -> None:
-        self.panel = panel
-        self.single = panel.bars(panel.symbols[0]) if panel.n_assets == 1 else None
+    Attributes
+    ----------
+    wishes : ndarray of uint8, shape (n_sets, n_bars, n_assets)
+        Bit fields.
+    priority : ndarray of shape (n_sets, n_bars, n_assets)
+        Strengths; first dimension 1 for a single instrument, where it decides nothing.
+    exits : ndarray of shape (n_sets, 5)
+        As `ExitRules.as_array`.
+    """
+
+    wishes: WishArray
+    priority: FloatArray
+    exits: FloatArray
+
+    def window(self, start: int, stop: int) -> WishCube:
+        """Return the bars `start` (inclusive) to `stop` (exclusive)."""
+        return WishCube(
+            np.ascontiguousarray(self.wishes[:, start:stop]),
+            np.ascontiguousarray(self.priority[:, start:stop]),
+            self.exits,
+        )
 
 
-def _chunk_arrays(
-    key: str, chunk: list[Mapping[str, Any]], frames: _Frames, exits: ExitRules
-) -> tuple[WishArray, FloatArray, FloatArray]:
-    panel = frames.panel
+def wish_cube(
+    key: str,
+    parameter_sets: Sequence[Mapping[str, Any]],
+    panel: Panel,
+    *,
+    exits: ExitRules,
+) -> WishCube:
+    """Return the wishes of a plug-in for many parameter sets.
+
+    Parameters
+    ----------
+    key, parameter_sets
+        As in `sweep`.
+    panel : Panel
+        Bars.
+    exits : ExitRules
+        Used where a set does not replace them.
+
+    Returns
+    -------
+    WishCube
+        One layer per set.
+    """
+    with memo():
+        return _cube(key, parameter_sets, panel, exits)
+
+
+def _cube(key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules) -> WishCube:
+    # Built once, so that the memo knows the frame again.
+    single = panel.bars(panel.symbols[0]) if panel.n_assets == 1 else None
     shape = (len(chunk), panel.n_bars, panel.n_assets)
     wishes = np.empty(shape, np.uint8)
     # Priority decides only between instruments.
@@ -281,13 +336,13 @@ def _chunk_arrays(
     for i, params in enumerate(chunk):
         own = {name: value for name, value in params.items() if name not in _EXIT_NAMES}
         plugin = build(key, own)
-        if frames.single is not None and not hasattr(plugin, "panel_signals"):
-            wishes[i, :, 0] = plugin.signals(frames.single).wishes
+        if single is not None and not hasattr(plugin, "panel_signals"):
+            wishes[i, :, 0] = plugin.signals(single).wishes
         else:
             signals = panel_signals(plugin, panel)
             wishes[i], priority[i % n_priorities] = signals.wishes, signals.strength
         levels[i] = _exit_levels(params, exits)
-    return wishes, priority, levels
+    return WishCube(wishes, priority, levels)
 
 
 def _exit_levels(params: Mapping[str, Any], exits: ExitRules) -> FloatArray:

@@ -1,0 +1,422 @@
+"""Is it luck? Overfitting probability, deflated Sharpe over trials, parameter stability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from alphastrat.quant.statistics import deflated_sharpe, effective_trials, expected_maximum_sharpe
+from alphastrat.quant.types import FloatArray, IntArray
+
+DEFAULT_BLOCKS = 16
+
+
+class Rank(StrEnum):
+    """How an out-of-sample rank becomes a relative one.
+
+    OVER_N_PLUS_1 is the paper's; OVER_N is that of the R package pbo. For an even number of
+    trials both give the same probability.
+    """
+
+    OVER_N_PLUS_1 = "n+1"
+    OVER_N = "n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OverfittingResult:
+    """Combinatorially symmetric cross-validation of a family of trials.
+
+    Attributes
+    ----------
+    probability : float
+        Share of splits in which the best in-sample trial is at or below the out-of-sample
+        median, in [0, 1]; about 0.5 for pure noise.
+    loss_probability : float
+        Share of splits in which that trial's out-of-sample performance is negative.
+    logits : ndarray of shape (n_splits,)
+        Logarithm of the odds of its relative rank.
+    in_sample, out_of_sample : ndarray of shape (n_splits,)
+        Performance of the chosen trial, per bar.
+    slope, intercept : float
+        Of the regression of out-of-sample on in-sample; a negative slope says that a better
+        fit makes it worse. NaN when undefined.
+    chosen : ndarray of int, shape (n_splits,)
+        Position of the chosen trial.
+    """
+
+    probability: float
+    loss_probability: float
+    logits: FloatArray
+    in_sample: FloatArray
+    out_of_sample: FloatArray
+    slope: float
+    intercept: float
+    chosen: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class DeflatedSharpe:
+    """Deflated Sharpe ratio of the best of many trials.
+
+    Attributes
+    ----------
+    sharpe : float
+        Of the chosen trial, per bar.
+    n_trials : int
+        Recorded trials on the hypothesis.
+    n_effective : float
+        Effective number of independent ones.
+    luck, luck_effective : float
+        Sharpe ratio per bar that luck alone is expected to reach, for each count.
+    probability, probability_effective : float
+        That the true ratio exceeds it; 0.95 or more passes.
+    """
+
+    sharpe: float
+    n_trials: int
+    n_effective: float
+    luck: float
+    luck_effective: float
+    probability: float
+    probability_effective: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """How the performance of a parameter set compares with its neighbours.
+
+    Attributes
+    ----------
+    ratio : float
+        Mean of the neighbours over the point itself; NaN if the point is not positive or has
+        no neighbour. Below 0.7 is amber, below 0.4 red.
+    share_positive : float
+        Share of neighbours with a positive value.
+    n_neighbours : int
+        Sets within one grid step on every axis.
+    is_on_edge : bool
+        Whether the point lies on the border of the grid on an axis with more than two values.
+    """
+
+    ratio: float
+    share_positive: float
+    n_neighbours: int
+    is_on_edge: bool
+
+
+def block_moments(returns: FloatArray, n_blocks: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return sums, sums of squares and sizes of consecutive blocks of returns.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars, n_trials)
+        Returns per bar, one trial per column.
+    n_blocks : int
+        Blocks, as equal as the bars allow.
+
+    Returns
+    -------
+    sums, squares : ndarray of shape (n_trials, n_blocks)
+        In fractions and squared fractions.
+    sizes : ndarray of shape (n_blocks,)
+        Bars.
+    """
+    edges = np.linspace(0, len(returns), n_blocks + 1).astype(np.int64)[:-1]
+    sums = np.add.reduceat(returns, edges, axis=0).T
+    squares = np.add.reduceat(returns**2, edges, axis=0).T
+    sizes = np.diff([*edges, len(returns)]).astype(np.float64)
+    return sums, squares, sizes
+
+
+def overfitting_probability(
+    returns: FloatArray,
+    *,
+    n_blocks: int = DEFAULT_BLOCKS,
+    rate: float = 0.0,
+    rank: Rank = Rank.OVER_N_PLUS_1,
+) -> OverfittingResult:
+    """Return the probability of backtest overfitting from the returns of all trials.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars, n_trials)
+        Returns per bar as fractions, finite, one trial per column.
+    n_blocks : int
+        Even number of blocks S; C(S, S/2) splits are made.
+    rate : float
+        Riskless return per bar.
+    rank : Rank
+        Convention of the relative rank.
+
+    Returns
+    -------
+    OverfittingResult
+        With one entry per split.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 trials, an odd number of blocks, or blocks without bars.
+
+    References
+    ----------
+    .. [1] Bailey, Borwein, López de Prado & Zhu (2017), "The Probability of Backtest
+       Overfitting", Journal of Computational Finance 20(4).
+    """
+    if returns.ndim != 2 or not np.isfinite(returns).all():
+        raise ValueError(f"returns must be a finite matrix, was of shape {returns.shape}")
+    if len(returns) < 2 * n_blocks:
+        raise ValueError(f"{n_blocks} blocks need {2 * n_blocks} bars, there are {len(returns)}")
+    sums, squares, sizes = block_moments(returns, n_blocks)
+    return overfitting_from_blocks(sums, squares, sizes, rate=rate, rank=rank)
+
+
+def overfitting_from_blocks(
+    sums: FloatArray,
+    squares: FloatArray,
+    sizes: FloatArray,
+    *,
+    rate: float = 0.0,
+    rank: Rank = Rank.OVER_N_PLUS_1,
+) -> OverfittingResult:
+    """Return the probability of backtest overfitting from block sums, as a sweep keeps them.
+
+    Parameters
+    ----------
+    sums, squares : ndarray of shape (n_trials, n_blocks)
+        Sums of returns and squared returns per block.
+    sizes : ndarray of shape (n_blocks,)
+        Bars per block.
+    rate, rank
+        As in `overfitting_probability`.
+
+    Returns
+    -------
+    OverfittingResult
+        With one entry per split.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 trials or an odd number of blocks.
+    """
+    n_trials, n_blocks = sums.shape
+    if n_trials < 2 or n_blocks < 2 or n_blocks % 2:
+        raise ValueError(
+            f"at least 2 trials and an even number of blocks are needed, were {sums.shape}"
+        )
+    halves = np.array(list(combinations(range(n_blocks), n_blocks // 2)))
+    member = np.zeros((len(halves), n_blocks))
+    np.put_along_axis(member, halves, 1.0, axis=1)
+    parts = [
+        _chosen_part(member[start : start + 1024], sums, squares, sizes, rate)
+        for start in range(0, len(member), 1024)
+    ]
+    chosen, inside, outside, ranks = (np.concatenate(column) for column in zip(*parts, strict=True))
+    logits = _logit(ranks, n_trials, rank)
+    slope, intercept = _regression(inside, outside)
+    return OverfittingResult(
+        probability=float((logits <= 0.0).mean()),
+        loss_probability=float((outside < 0.0).mean()),
+        logits=logits,
+        in_sample=inside,
+        out_of_sample=outside,
+        slope=slope,
+        intercept=intercept,
+        chosen=chosen,
+    )
+
+
+def deflated_sharpe_of_trials(
+    returns: FloatArray,
+    trial_sharpes: FloatArray,
+    *,
+    n_trials: int | None = None,
+    trial_returns: FloatArray | None = None,
+) -> DeflatedSharpe:
+    """Deflate the Sharpe ratio of a chosen trial by all trials made on its hypothesis.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,)
+        Returns per bar of the chosen trial.
+    trial_sharpes : ndarray of shape (n_known,)
+        Sharpe ratios per bar of the trials, NaN where undefined (those count as trials).
+    n_trials : int, optional
+        Recorded count, if more were made than are known; never fewer.
+    trial_returns : ndarray of shape (n_bars, n_known), optional
+        Returns of the trials, for the effective number; without it all count as independent.
+
+    Returns
+    -------
+    DeflatedSharpe
+        With the recorded and the effective number of trials.
+
+    Raises
+    ------
+    ValueError
+        If the chosen trial has fewer than 3 bars or no volatility.
+    """
+    deviation = returns.std(ddof=1) if len(returns) > 2 else 0.0
+    if not deviation > 0.0:
+        raise ValueError("a Sharpe ratio needs at least 3 returns that are not all equal")
+    recorded = max(n_trials or 0, len(trial_sharpes), 1)
+    defined = trial_sharpes[np.isfinite(trial_sharpes)]
+    variance = float(defined.var(ddof=1)) if len(defined) > 1 else 0.0
+    effective = float(recorded)
+    if trial_returns is not None and trial_returns.shape[1] > 1:
+        known = _effective(trial_returns)
+        effective = min(known * recorded / trial_returns.shape[1], float(recorded))
+    sharpe = float(returns.mean() / deviation)
+    shape = {
+        "n_observations": len(returns),
+        "sharpe_variance": variance,
+        "skewness": float(stats.skew(returns)),
+        "kurtosis": float(stats.kurtosis(returns, fisher=False)),
+    }
+    return DeflatedSharpe(
+        sharpe=sharpe,
+        n_trials=recorded,
+        n_effective=effective,
+        luck=expected_maximum_sharpe(recorded, variance),
+        luck_effective=expected_maximum_sharpe(effective, variance),
+        probability=deflated_sharpe(sharpe, n_trials=recorded, **shape),  # type: ignore[arg-type]
+        probability_effective=deflated_sharpe(sharpe, n_trials=effective, **shape),  # type: ignore[arg-type]
+    )
+
+
+def parameter_stability(
+    parameter_sets: Sequence[Mapping[str, Any]], values: FloatArray, chosen: int
+) -> Stability:
+    """Compare a parameter set with its neighbours on the grid.
+
+    Parameters
+    ----------
+    parameter_sets : sequence of mapping
+        The grid; numeric parameters are its axes, others must be equal.
+    values : ndarray of shape (n_sets,)
+        Performance, such as the out-of-sample Sharpe ratio; NaN counts as 0.
+    chosen : int
+        Position of the set in question.
+
+    Returns
+    -------
+    Stability
+        Over the sets within one grid step on every axis.
+    """
+    steps, is_edge = _grid_steps(parameter_sets)
+    distance = np.abs(steps - steps[chosen])
+    near = (distance <= 1).all(axis=1) & (distance.sum(axis=1) > 0)
+    filled = np.nan_to_num(values, nan=0.0)
+    n_near = int(near.sum())
+    if n_near == 0:
+        return Stability(math.nan, math.nan, 0, bool(is_edge[chosen]))
+    point = float(filled[chosen])
+    ratio = float(filled[near].mean()) / point if point > 0 else math.nan
+    share = float((filled[near] > 0).mean())
+    return Stability(ratio, share, n_near, bool(is_edge[chosen]))
+
+
+def smoothed_values(
+    parameter_sets: Sequence[Mapping[str, Any]], values: FloatArray, *, width: float = 1.0
+) -> FloatArray:
+    """Return the performance surface smoothed by a Gaussian kernel in grid steps.
+
+    Parameters
+    ----------
+    parameter_sets : sequence of mapping
+        The grid.
+    values : ndarray of shape (n_sets,)
+        Performance; NaN counts as 0.
+    width : float
+        Standard deviation of the kernel in grid steps.
+
+    Returns
+    -------
+    ndarray of shape (n_sets,)
+        Its maximum is a plateau's, not a spike's.
+    """
+    steps, _ = _grid_steps(parameter_sets)
+    filled = np.nan_to_num(values, nan=0.0)
+    smoothed = np.empty(len(filled))
+    for start in range(0, len(steps), 512):
+        squared = ((steps[start : start + 512, None, :] - steps[None]) ** 2).sum(axis=2)
+        weights = np.exp(-0.5 * squared / width**2)
+        smoothed[start : start + 512] = weights @ filled / weights.sum(axis=1)
+    return smoothed
+
+
+def best_on_plateau(
+    parameter_sets: Sequence[Mapping[str, Any]], values: FloatArray, *, width: float = 1.0
+) -> int:
+    """Return the position of the maximum of the smoothed surface, see `smoothed_values`."""
+    return int(np.argmax(smoothed_values(parameter_sets, values, width=width)))
+
+
+def _effective(trial_returns: FloatArray) -> float:
+    varied = trial_returns[:, trial_returns.std(axis=0) > 0]
+    if varied.shape[1] < 2:
+        return 1.0
+    return effective_trials(np.asarray(np.corrcoef(varied, rowvar=False)))
+
+
+def _sharpes(
+    member: FloatArray, sums: FloatArray, squares: FloatArray, sizes: FloatArray, rate: float
+) -> FloatArray:
+    n_bars = (member @ sizes)[:, None]
+    mean = member @ sums.T / n_bars
+    variance = np.maximum(member @ squares.T / n_bars - mean**2, 0.0) * n_bars / (n_bars - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sharpe = (mean - rate) / np.sqrt(variance)
+    # A trial that never traded is neither better nor worse than cash.
+    return np.where(variance > 1e-24, sharpe, 0.0)
+
+
+def _chosen_part(
+    member: FloatArray, sums: FloatArray, squares: FloatArray, sizes: FloatArray, rate: float
+) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    inside = _sharpes(member, sums, squares, sizes, rate)
+    outside = _sharpes(1.0 - member, sums, squares, sizes, rate)
+    chosen = inside.argmax(axis=1)
+    rows = np.arange(len(chosen))
+    own = outside[rows, chosen][:, None]
+    # Average rank, so that trials that are equal count as half above and half below.
+    ranks = (outside < own).sum(axis=1) + 0.5 * ((outside == own).sum(axis=1) + 1.0)
+    return chosen.astype(np.int64), inside[rows, chosen], own[:, 0], ranks
+
+
+def _logit(ranks: FloatArray, n_trials: int, rank: Rank) -> FloatArray:
+    relative = ranks / (n_trials + 1 if rank is Rank.OVER_N_PLUS_1 else n_trials)
+    with np.errstate(divide="ignore"):
+        return np.log(relative / (1.0 - relative))
+
+
+def _regression(inside: FloatArray, outside: FloatArray) -> tuple[float, float]:
+    if len(inside) < 3 or np.ptp(inside) == 0.0:
+        return math.nan, math.nan
+    fit = stats.linregress(inside, outside)
+    return float(fit.slope), float(fit.intercept)
+
+
+def _grid_steps(parameter_sets: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, Any]:
+    """Return each set's position on every axis in grid steps, and whether it is on a border."""
+    names = list(parameter_sets[0])
+    steps = np.zeros((len(parameter_sets), len(names)))
+    is_edge = np.zeros(len(parameter_sets), np.bool_)
+    for k, name in enumerate(names):
+        values = [params[name] for params in parameter_sets]
+        is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        levels = sorted(set(values), key=lambda v: v if is_number else str(v))
+        position = {value: place for place, value in enumerate(levels)}
+        # Choices have no neighbours: two steps apart is beyond any.
+        steps[:, k] = [position[value] * (1 if is_number else 2) for value in values]
+        if is_number and len(levels) > 2:
+            is_edge |= (steps[:, k] == 0) | (steps[:, k] == len(levels) - 1)
+    return steps, is_edge
