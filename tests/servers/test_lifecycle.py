@@ -76,6 +76,9 @@ class Product:
             text=True,
         )
         self.lines = []
+        self.supervisor = 0
+
+    def wait_until_working(self):
         self.supervisor = int(self.read_until("supervisor ").split()[1])
         self.read_until("working")
 
@@ -111,13 +114,16 @@ class Product:
 @pytest.fixture
 def product(var):
     running = Product(var)
-    # Guard, supervisor, worker and its child, Valkey, and PostgreSQL with children of its own.
-    assert len(running.living()) >= 10
-    yield running
-    for pid in running.living():
-        os.kill(pid, signal.SIGKILL)
-    running.guard.stdout.close()
-    running.guard.wait()
+    try:
+        running.wait_until_working()
+        # Guard, supervisor, worker and its child, Valkey, and PostgreSQL with its own.
+        assert len(running.living()) >= 10
+        yield running
+    finally:
+        for pid in running.living():
+            os.kill(pid, signal.SIGKILL)
+        running.guard.wait()
+        running.guard.stdout.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
