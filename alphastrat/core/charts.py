@@ -23,10 +23,10 @@ MAX_BARS = 750
 PREVIEW_POINTS = 200
 SIGNIFICANT_DIGITS = 6
 TICK_FORMATS = {
-    "percent": ".1%",
-    "price": ",.2f",
+    "percent": ".1~%",
+    "price": ",.2~f",
     "money": "$,.0f",
-    "ratio": ".2f",
+    "ratio": ",.2~f",
     "count": "~s",
     "text": "",
 }
@@ -74,35 +74,39 @@ def figure(
     panels: Sequence[Panel] = (Panel(),),
     summary: str = "",
     time_axis: bool = True,
+    row_labels: bool = False,
     legend: bool | None = None,
     annotations: Sequence[dict[str, Any]] = (),
     shapes: Sequence[dict[str, Any]] = (),
 ) -> Figure:
-    """Assemble a figure whose traces name their panel by `yaxis` (y, y2, ...)."""
+    """Assemble a figure from traces that were drawn into `panels`, counted from 1.
+
+    `time_axis` is for figures over time; `row_labels` says that the vertical axis names rows,
+    as under a heat map or horizontal columns.
+    """
     layout: dict[str, Any] = {
-        "margin": {"l": 56, "r": 16, "t": 8, "b": 32},
+        "margin": {"l": 56, "r": 16, "t": 8, "b": 40},
         "hovermode": "x unified" if time_axis else "closest",
         "showlegend": len(traces) > 1 if legend is None else legend,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+        | {"traceorder": "normal"},
         "bargap": 0.15,
         "annotations": list(annotations),
         "shapes": list(shapes),
         "xaxis": {
             "type": "date" if time_axis else "-",
             "anchor": _axis(len(panels)),
+            "automargin": True,
             "rangeslider": {"visible": False},
         },
     }
     if layout["showlegend"]:
         layout["margin"]["t"] = 32
     for number, (panel, domain) in enumerate(zip(panels, _domains(panels), strict=True), start=1):
-        layout[_axis(number).replace("y", "yaxis")] = {
-            "title": {"text": panel.title},
-            "tickformat": TICK_FORMATS[panel.format],
-            "domain": domain,
-            "automargin": True,
-            **({"type": "log"} if panel.log else {}),
-        }
+        axis = _value_axis(panel, domain)
+        if row_labels:
+            axis |= {"type": "category", "tickformat": "", "autorange": "reversed"}
+        layout[_axis(number).replace("y", "yaxis")] = axis
     return {"data": list(traces), "layout": layout, "meta": {"summary": summary}}
 
 
@@ -267,7 +271,7 @@ def time_mark(at: datetime | date, text: str) -> dict[str, Any]:
         "x1": moment,
         "name": "mark",
         "line": {"width": 1, "dash": "dot"},
-        "label": {"text": text, "textposition": "start", "textangle": 0},
+        "label": {"text": text, "textposition": "end", "textangle": 0, "yanchor": "top"},
     }
 
 
@@ -284,7 +288,7 @@ def downsample(
     if len(x) != len(values):
         raise ValueError(f"x and y differ in length: {len(x)} and {len(values)}")
     keep = np.arange(len(values)) if len(values) <= limit else _extremes(values, limit)
-    return times_text([x[i] for i in keep]), rounded(values[keep])
+    return times_text([x[i] for i in keep.tolist()]), rounded(values[keep])
 
 
 def rounded(values: Any) -> list[float | None]:
@@ -432,6 +436,17 @@ def _trace(kind: str, *, name: str, role: str, panel: int) -> Trace:
 
 def _axis(panel: int) -> str:
     return "y" if panel == 1 else f"y{panel}"
+
+
+def _value_axis(panel: Panel, domain: list[float]) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "title": {"text": panel.title, "font": {"size": 12}},
+        "tickformat": TICK_FORMATS[panel.format],
+        "domain": domain,
+        "automargin": True,
+        "nticks": 4 if domain[1] - domain[0] < 0.35 else 6,
+    }
+    return axis | {"type": "log"} if panel.log else axis
 
 
 def _domains(panels: Sequence[Panel], gap: float = 0.06) -> list[list[float]]:

@@ -170,23 +170,10 @@ def sample_figure(name: str) -> charts.Figure:
     if name == "heat":
         cells = [[math.sin(row * 5 + month) / 20 for month in range(12)] for row in range(4)]
         texts = [[f"{value:+.1%}".replace("-", "\u2212") for value in row] for row in cells]
-        months = [
-            "Jan",
-            "Feb",
-            "Mar",
-            "Apr",
-            "May",
-            "Jun",
-            "Jul",
-            "Aug",
-            "Sep",
-            "Oct",
-            "Nov",
-            "Dec",
-        ]
+        months = list(calendar.month_abbr)[1:]
         years = ["2023", "2024", "2025", "2026"]
         traces = [charts.heatmap(months, years, cells, name="Monthly return", texts=texts)]
-        return charts.figure(traces, time_axis=False)
+        return charts.figure(traces, time_axis=False, row_labels=True)
     return _equity_figure(days)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def _css_value(tokens: TokenSet, path: str, *, theme: str) -> str:
     token = tokens.tokens(theme)[path]
     if isinstance(token.value, str) and (alias := _ALIAS.fullmatch(token.value)):
         return f"var({css_name(alias[1])})"
-    writers = {
+    writers: dict[str, Callable[[Any], str]] = {
         "color": _color,
         "dimension": _dimension,
         "fontFamily": _font_family,

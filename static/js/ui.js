@@ -89,7 +89,7 @@ const failed = (e) => {
   const {ctx} = e.detail;
   const status = ctx?.response?.status;
   const target = ctx?.target;
-  if (!target?.isConnected || (status && status < 500)) return;
+  if (!target?.isConnected || (status && status < 500 && ![403, 404].includes(status))) return;
   target.parentElement.querySelector(':scope > .error-box[data-for]')?.remove();
   const box = $('#error-template').content.cloneNode(true).querySelector('.error-box');
   box.dataset.for = target.id;

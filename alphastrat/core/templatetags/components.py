@@ -360,13 +360,20 @@ def error_box(
 
 @register.inclusion_tag("components/job_progress.html", takes_context=True)
 def job_progress(
-    context: template.Context, job: Any, *, poll: str = "", unit: str = "", compact: bool = False
+    context: template.Context,
+    job: Any,
+    *,
+    poll: str = "",
+    unit: str = "",
+    compact: bool = False,
+    live: bool = True,
 ) -> dict[str, Any]:
     """Show how far a job is; it polls while the job runs and stops when it has finished."""
     return {
         "job": job,
         "view": job_view(job, poll=poll, unit=unit),
         "compact": compact,
+        "live": live,
         "csrf_token": context.get("csrf_token"),
     }
 
