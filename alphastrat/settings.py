@@ -234,4 +234,3 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # auditlog: configuration is registered model by model; nothing is recorded by accident.
 AUDITLOG_DISABLE_REMOTE_ADDR = False
-SILENCED_SYSTEM_CHECKS = []

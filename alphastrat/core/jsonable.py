@@ -31,7 +31,7 @@ def jsonable(value: Any) -> Any:
 
 def _array(value: np.ndarray[Any, Any]) -> list[Any]:
     if value.dtype.kind == "f":
-        return np.where(np.isfinite(value), value.astype(object), None).tolist()
+        return [jsonable(item) for item in value.tolist()]
     if value.dtype.kind == "M":
         return [None if np.isnat(v) else f"{np.datetime_as_string(v, unit='s')}Z" for v in value]
     return [jsonable(item) for item in value.tolist()]

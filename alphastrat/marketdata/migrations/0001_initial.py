@@ -7,234 +7,553 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BarSeries',
+            name="BarSeries",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('timeframe', models.CharField(choices=[('1m', '1m'), ('5m', '5m'), ('15m', '15m'), ('30m', '30m'), ('1h', '1h'), ('4h', '4h'), ('1d', '1d'), ('1w', '1w'), ('1M', '1M')], max_length=3)),
-                ('adjustment', models.CharField(choices=[('raw', 'Unadjusted'), ('split', 'Adjusted for splits'), ('total', 'Adjusted for splits and dividends')], default='split', max_length=5)),
-                ('source', models.CharField(max_length=40)),
-                ('bar_count', models.PositiveBigIntegerField(default=0)),
-                ('first_opened_at', models.DateTimeField(blank=True, null=True)),
-                ('last_closed_at', models.DateTimeField(blank=True, null=True)),
-                ('revision', models.PositiveBigIntegerField(default=0)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "timeframe",
+                    models.CharField(
+                        choices=[
+                            ("1m", "1m"),
+                            ("5m", "5m"),
+                            ("15m", "15m"),
+                            ("30m", "30m"),
+                            ("1h", "1h"),
+                            ("4h", "4h"),
+                            ("1d", "1d"),
+                            ("1w", "1w"),
+                            ("1M", "1M"),
+                        ],
+                        max_length=3,
+                    ),
+                ),
+                (
+                    "adjustment",
+                    models.CharField(
+                        choices=[
+                            ("raw", "Unadjusted"),
+                            ("split", "Adjusted for splits"),
+                            ("total", "Adjusted for splits and dividends"),
+                        ],
+                        default="split",
+                        max_length=5,
+                    ),
+                ),
+                ("source", models.CharField(max_length=40)),
+                ("bar_count", models.PositiveBigIntegerField(default=0)),
+                ("first_opened_at", models.DateTimeField(blank=True, null=True)),
+                ("last_closed_at", models.DateTimeField(blank=True, null=True)),
+                ("revision", models.PositiveBigIntegerField(default=0)),
             ],
             options={
-                'verbose_name_plural': 'bar series',
-                'ordering': ['instrument__symbol', 'timeframe'],
+                "verbose_name_plural": "bar series",
+                "ordering": ["instrument__symbol", "timeframe"],
             },
         ),
         migrations.CreateModel(
-            name='BarBlock',
+            name="BarBlock",
             fields=[
-                ('series', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='block', serialize=False, to='marketdata.barseries')),
-                ('revision', models.PositiveBigIntegerField()),
-                ('n_bars', models.PositiveBigIntegerField()),
-                ('opened_at', models.BinaryField()),
-                ('closed_at', models.BinaryField()),
-                ('open', models.BinaryField()),
-                ('high', models.BinaryField()),
-                ('low', models.BinaryField()),
-                ('close', models.BinaryField()),
-                ('volume', models.BinaryField()),
+                (
+                    "series",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="block",
+                        serialize=False,
+                        to="marketdata.barseries",
+                    ),
+                ),
+                ("revision", models.PositiveBigIntegerField()),
+                ("n_bars", models.PositiveBigIntegerField()),
+                ("opened_at", models.BinaryField()),
+                ("closed_at", models.BinaryField()),
+                ("open", models.BinaryField()),
+                ("high", models.BinaryField()),
+                ("low", models.BinaryField()),
+                ("close", models.BinaryField()),
+                ("volume", models.BinaryField()),
             ],
         ),
         migrations.CreateModel(
-            name='ImportRun',
+            name="ImportRun",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('source', models.CharField(max_length=40)),
-                ('file_name', models.CharField(blank=True, max_length=255)),
-                ('stored_path', models.CharField(blank=True, max_length=500)),
-                ('sha256', models.CharField(blank=True, max_length=64)),
-                ('options', models.JSONField(default=dict)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=9)),
-                ('rows_read', models.PositiveBigIntegerField(default=0)),
-                ('rows_stored', models.PositiveBigIntegerField(default=0)),
-                ('rows_unchanged', models.PositiveBigIntegerField(default=0)),
-                ('rows_restated', models.PositiveBigIntegerField(default=0)),
-                ('rows_quarantined', models.PositiveBigIntegerField(default=0)),
-                ('report', models.JSONField(default=dict)),
-                ('error', models.TextField(blank=True)),
-                ('requested_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('job', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='core.job')),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='imports', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("source", models.CharField(max_length=40)),
+                ("file_name", models.CharField(blank=True, max_length=255)),
+                ("stored_path", models.CharField(blank=True, max_length=500)),
+                ("sha256", models.CharField(blank=True, max_length=64)),
+                ("options", models.JSONField(default=dict)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("rows_read", models.PositiveBigIntegerField(default=0)),
+                ("rows_stored", models.PositiveBigIntegerField(default=0)),
+                ("rows_unchanged", models.PositiveBigIntegerField(default=0)),
+                ("rows_restated", models.PositiveBigIntegerField(default=0)),
+                ("rows_quarantined", models.PositiveBigIntegerField(default=0)),
+                ("report", models.JSONField(default=dict)),
+                ("error", models.TextField(blank=True)),
+                ("requested_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="core.job",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="imports",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-requested_at'],
+                "ordering": ["-requested_at"],
             },
         ),
         migrations.CreateModel(
-            name='BarRevision',
+            name="BarRevision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('opened_at', models.DateTimeField()),
-                ('old_values', models.JSONField()),
-                ('new_values', models.JSONField()),
-                ('recorded_at', models.DateTimeField()),
-                ('series', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='marketdata.barseries')),
-                ('import_run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='revisions', to='marketdata.importrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("opened_at", models.DateTimeField()),
+                ("old_values", models.JSONField()),
+                ("new_values", models.JSONField()),
+                ("recorded_at", models.DateTimeField()),
+                (
+                    "series",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="revisions",
+                        to="marketdata.barseries",
+                    ),
+                ),
+                (
+                    "import_run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="revisions",
+                        to="marketdata.importrun",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-recorded_at'],
+                "ordering": ["-recorded_at"],
             },
         ),
         migrations.CreateModel(
-            name='Instrument',
+            name="Instrument",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('symbol', models.CharField(max_length=40, unique=True)),
-                ('name', models.CharField(blank=True, max_length=120)),
-                ('asset_class', models.CharField(choices=[('equity', 'Equity'), ('fx', 'FX'), ('future', 'Future'), ('crypto', 'Crypto')], default='equity', max_length=6)),
-                ('exchange', models.CharField(default='XNYS', help_text='Calendar code of the exchange, such as XNYS, XLON or 24/7.', max_length=10)),
-                ('currency', models.CharField(default='USD', max_length=3)),
-                ('tick_size', models.DecimalField(decimal_places=10, default='0.01', max_digits=18)),
-                ('sector', models.CharField(blank=True, max_length=60)),
-                ('is_active', models.BooleanField(default=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("symbol", models.CharField(max_length=40, unique=True)),
+                ("name", models.CharField(blank=True, max_length=120)),
+                (
+                    "asset_class",
+                    models.CharField(
+                        choices=[
+                            ("equity", "Equity"),
+                            ("fx", "FX"),
+                            ("future", "Future"),
+                            ("crypto", "Crypto"),
+                        ],
+                        default="equity",
+                        max_length=6,
+                    ),
+                ),
+                (
+                    "exchange",
+                    models.CharField(
+                        default="XNYS",
+                        help_text="Calendar code of the exchange, such as XNYS, XLON or 24/7.",
+                        max_length=10,
+                    ),
+                ),
+                ("currency", models.CharField(default="USD", max_length=3)),
+                (
+                    "tick_size",
+                    models.DecimalField(decimal_places=10, default="0.01", max_digits=18),
+                ),
+                ("sector", models.CharField(blank=True, max_length=60)),
+                ("is_active", models.BooleanField(default=True)),
             ],
             options={
-                'ordering': ['symbol'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('asset_class__in', ['equity', 'fx', 'future', 'crypto'])), name='marketdata_instrument_asset_class_is_known'), models.CheckConstraint(condition=models.Q(('tick_size__gt', 0)), name='marketdata_instrument_tick_size_is_positive'), models.CheckConstraint(condition=models.Q(('symbol', ''), _negated=True), name='marketdata_instrument_has_symbol')],
+                "ordering": ["symbol"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("asset_class__in", ["equity", "fx", "future", "crypto"])
+                        ),
+                        name="marketdata_instrument_asset_class_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("tick_size__gt", 0)),
+                        name="marketdata_instrument_tick_size_is_positive",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("symbol", ""), _negated=True),
+                        name="marketdata_instrument_has_symbol",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CorporateAction',
+            name="CorporateAction",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('kind', models.CharField(choices=[('split', 'Split'), ('dividend', 'Cash dividend')], max_length=8)),
-                ('ex_date', models.DateField(help_text='First session that trades without the right.')),
-                ('split_ratio', models.FloatField(blank=True, help_text='New shares per old share; 2 for a two-for-one split.', null=True)),
-                ('cash_amount', models.FloatField(blank=True, help_text="Per share, in the instrument's currency.", null=True)),
-                ('source', models.CharField(max_length=40)),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='corporate_actions', to='marketdata.instrument')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("split", "Split"), ("dividend", "Cash dividend")], max_length=8
+                    ),
+                ),
+                (
+                    "ex_date",
+                    models.DateField(help_text="First session that trades without the right."),
+                ),
+                (
+                    "split_ratio",
+                    models.FloatField(
+                        blank=True,
+                        help_text="New shares per old share; 2 for a two-for-one split.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "cash_amount",
+                    models.FloatField(
+                        blank=True, help_text="Per share, in the instrument's currency.", null=True
+                    ),
+                ),
+                ("source", models.CharField(max_length=40)),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="corporate_actions",
+                        to="marketdata.instrument",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-ex_date'],
+                "ordering": ["-ex_date"],
             },
         ),
         migrations.AddField(
-            model_name='barseries',
-            name='instrument',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='series', to='marketdata.instrument'),
+            model_name="barseries",
+            name="instrument",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="series",
+                to="marketdata.instrument",
+            ),
         ),
         migrations.CreateModel(
-            name='QualityFinding',
+            name="QualityFinding",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('gap', 'Gap'), ('suspected_split', 'Suspected split'), ('zero_volume', 'No volume'), ('outside_calendar', 'Outside the calendar')], max_length=16)),
-                ('start_at', models.DateTimeField()),
-                ('end_at', models.DateTimeField()),
-                ('n_bars', models.PositiveIntegerField(default=1)),
-                ('detail', models.CharField(max_length=300)),
-                ('found_at', models.DateTimeField()),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('series', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='findings', to='marketdata.barseries')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("gap", "Gap"),
+                            ("suspected_split", "Suspected split"),
+                            ("zero_volume", "No volume"),
+                            ("outside_calendar", "Outside the calendar"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("start_at", models.DateTimeField()),
+                ("end_at", models.DateTimeField()),
+                ("n_bars", models.PositiveIntegerField(default=1)),
+                ("detail", models.CharField(max_length=300)),
+                ("found_at", models.DateTimeField()),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "series",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="findings",
+                        to="marketdata.barseries",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-start_at'],
+                "ordering": ["-start_at"],
             },
         ),
         migrations.CreateModel(
-            name='QuarantinedRow',
+            name="QuarantinedRow",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('row_number', models.PositiveBigIntegerField()),
-                ('symbol', models.CharField(blank=True, max_length=40)),
-                ('opened_at', models.DateTimeField(blank=True, null=True)),
-                ('values', models.JSONField(default=dict)),
-                ('reason', models.CharField(max_length=40)),
-                ('detail', models.CharField(max_length=300)),
-                ('import_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quarantined', to='marketdata.importrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("row_number", models.PositiveBigIntegerField()),
+                ("symbol", models.CharField(blank=True, max_length=40)),
+                ("opened_at", models.DateTimeField(blank=True, null=True)),
+                ("values", models.JSONField(default=dict)),
+                ("reason", models.CharField(max_length=40)),
+                ("detail", models.CharField(max_length=300)),
+                (
+                    "import_run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="quarantined",
+                        to="marketdata.importrun",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['row_number'],
+                "ordering": ["row_number"],
             },
         ),
         migrations.CreateModel(
-            name='Bar',
+            name="Bar",
             fields=[
-                ('pk', models.CompositePrimaryKey('series_id', 'opened_at', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('opened_at', models.DateTimeField()),
-                ('closed_at', models.DateTimeField()),
-                ('open', models.FloatField()),
-                ('high', models.FloatField()),
-                ('low', models.FloatField()),
-                ('close', models.FloatField()),
-                ('volume', models.FloatField()),
-                ('ingested_at', models.DateTimeField()),
-                ('series', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='bars', to='marketdata.barseries')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "series_id",
+                        "opened_at",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("opened_at", models.DateTimeField()),
+                ("closed_at", models.DateTimeField()),
+                ("open", models.FloatField()),
+                ("high", models.FloatField()),
+                ("low", models.FloatField()),
+                ("close", models.FloatField()),
+                ("volume", models.FloatField()),
+                ("ingested_at", models.DateTimeField()),
+                (
+                    "series",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="bars",
+                        to="marketdata.barseries",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('closed_at__gt', models.F('opened_at'))), name='marketdata_bar_closes_after_open'), models.CheckConstraint(condition=models.Q(('high__gte', 0), ('high__lte', 1000000000000.0)), name='marketdata_bar_high_in_range'), models.CheckConstraint(condition=models.Q(('high__gte', models.F('open')), ('low__gt', 0), ('low__lte', models.F('open')), ('high__gte', models.F('close')), ('low__lte', models.F('close'))), name='marketdata_bar_range_holds_open_and_close'), models.CheckConstraint(condition=models.Q(('volume__gte', 0), ('volume__lte', 1e+18)), name='marketdata_bar_volume_in_range')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("closed_at__gt", models.F("opened_at"))),
+                        name="marketdata_bar_closes_after_open",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("high__gte", 0), ("high__lte", 1000000000000.0)),
+                        name="marketdata_bar_high_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("high__gte", models.F("open")),
+                            ("low__gt", 0),
+                            ("low__lte", models.F("open")),
+                            ("high__gte", models.F("close")),
+                            ("low__lte", models.F("close")),
+                        ),
+                        name="marketdata_bar_range_holds_open_and_close",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("volume__gte", 0), ("volume__lte", 1e18)),
+                        name="marketdata_bar_volume_in_range",
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='importrun',
-            index=models.Index(fields=['-requested_at'], name='marketdata_import_newest'),
+            model_name="importrun",
+            index=models.Index(fields=["-requested_at"], name="marketdata_import_newest"),
         ),
         migrations.AddConstraint(
-            model_name='importrun',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running', 'succeeded', 'failed', 'cancelled'])), name='marketdata_importrun_status_is_known'),
+            model_name="importrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["queued", "running", "succeeded", "failed", "cancelled"])
+                ),
+                name="marketdata_importrun_status_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='importrun',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running']), ('finished_at__isnull', False), _connector='XOR'), name='marketdata_importrun_finished_has_time'),
+            model_name="importrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["queued", "running"]),
+                    ("finished_at__isnull", False),
+                    _connector="XOR",
+                ),
+                name="marketdata_importrun_finished_has_time",
+            ),
         ),
         migrations.AddIndex(
-            model_name='barrevision',
-            index=models.Index(fields=['series', '-recorded_at'], name='marketdata_revision_newest'),
+            model_name="barrevision",
+            index=models.Index(
+                fields=["series", "-recorded_at"], name="marketdata_revision_newest"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='corporateaction',
-            constraint=models.UniqueConstraint(fields=('instrument', 'kind', 'ex_date'), name='marketdata_corporateaction_unique_action'),
+            model_name="corporateaction",
+            constraint=models.UniqueConstraint(
+                fields=("instrument", "kind", "ex_date"),
+                name="marketdata_corporateaction_unique_action",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='corporateaction',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('cash_amount__isnull', True), ('kind', 'split'), ('split_ratio__gt', 0), ('split_ratio__lt', 1000000.0)), models.Q(('cash_amount__gt', 0), ('cash_amount__lt', 1000000.0), ('kind', 'dividend'), ('split_ratio__isnull', True)), _connector='OR'), name='marketdata_corporateaction_value_fits_kind'),
+            model_name="corporateaction",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("cash_amount__isnull", True),
+                        ("kind", "split"),
+                        ("split_ratio__gt", 0),
+                        ("split_ratio__lt", 1000000.0),
+                    ),
+                    models.Q(
+                        ("cash_amount__gt", 0),
+                        ("cash_amount__lt", 1000000.0),
+                        ("kind", "dividend"),
+                        ("split_ratio__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="marketdata_corporateaction_value_fits_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='barseries',
-            constraint=models.UniqueConstraint(fields=('instrument', 'timeframe', 'adjustment', 'source'), name='marketdata_barseries_unique_series'),
+            model_name="barseries",
+            constraint=models.UniqueConstraint(
+                fields=("instrument", "timeframe", "adjustment", "source"),
+                name="marketdata_barseries_unique_series",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='barseries',
-            constraint=models.CheckConstraint(condition=models.Q(('timeframe__in', ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '1M'])), name='marketdata_barseries_timeframe_is_known'),
+            model_name="barseries",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
+                ),
+                name="marketdata_barseries_timeframe_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='barseries',
-            constraint=models.CheckConstraint(condition=models.Q(('adjustment__in', ['raw', 'split', 'total'])), name='marketdata_barseries_adjustment_is_known'),
+            model_name="barseries",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("adjustment__in", ["raw", "split", "total"])),
+                name="marketdata_barseries_adjustment_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='barseries',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('bar_count', 0), ('first_opened_at__isnull', True), ('last_closed_at__isnull', True)), models.Q(('bar_count__gt', 0), ('last_closed_at__gt', models.F('first_opened_at'))), _connector='OR'), name='marketdata_barseries_range_iff_bars'),
+            model_name="barseries",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("bar_count", 0),
+                        ("first_opened_at__isnull", True),
+                        ("last_closed_at__isnull", True),
+                    ),
+                    models.Q(
+                        ("bar_count__gt", 0), ("last_closed_at__gt", models.F("first_opened_at"))
+                    ),
+                    _connector="OR",
+                ),
+                name="marketdata_barseries_range_iff_bars",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='qualityfinding',
-            constraint=models.UniqueConstraint(fields=('series', 'kind', 'start_at'), name='marketdata_qualityfinding_unique_finding'),
+            model_name="qualityfinding",
+            constraint=models.UniqueConstraint(
+                fields=("series", "kind", "start_at"),
+                name="marketdata_qualityfinding_unique_finding",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='qualityfinding',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['gap', 'suspected_split', 'zero_volume', 'outside_calendar'])), name='marketdata_qualityfinding_kind_is_known'),
+            model_name="qualityfinding",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("kind__in", ["gap", "suspected_split", "zero_volume", "outside_calendar"])
+                ),
+                name="marketdata_qualityfinding_kind_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='quarantinedrow',
-            constraint=models.UniqueConstraint(fields=('import_run', 'row_number'), name='marketdata_quarantine_unique_row'),
+            model_name="quarantinedrow",
+            constraint=models.UniqueConstraint(
+                fields=("import_run", "row_number"), name="marketdata_quarantine_unique_row"
+            ),
         ),
     ]

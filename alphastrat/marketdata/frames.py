@@ -1,0 +1,245 @@
+"""Bars as frames and arrays: the only place that turns rows into numbers.
+
+The rows are the truth. A block holds the same bars of a series as arrays, one value per column,
+and is rebuilt inside the database whenever the series has moved on; a universe is read from its
+blocks in one query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+from django.db import connection
+from django.db.models import F, Q
+
+from alphastrat.core.errors import InvalidInput
+from alphastrat.marketdata.models import Adjustment, BarBlock, BarSeries
+from alphastrat.quant.bars import COLUMNS
+from alphastrat.quant.types import FloatArray, IntArray, Timeframe
+
+# PostgreSQL's binary time counts microseconds from 2000-01-01; its binary numbers are big-endian.
+_EPOCH_MICROSECONDS = 946_684_800_000_000
+
+_REBUILD = """
+    INSERT INTO marketdata_barblock
+        (series_id, revision, n_bars, opened_at, closed_at, open, high, low, close, volume)
+    SELECT s.id, s.revision, count(b.opened_at),
+        coalesce(string_agg(timestamptz_send(b.opened_at), '' ORDER BY b.opened_at), ''),
+        coalesce(string_agg(timestamptz_send(b.closed_at), '' ORDER BY b.opened_at), ''),
+        coalesce(string_agg(float8send(b.open), '' ORDER BY b.opened_at), ''),
+        coalesce(string_agg(float8send(b.high), '' ORDER BY b.opened_at), ''),
+        coalesce(string_agg(float8send(b.low), '' ORDER BY b.opened_at), ''),
+        coalesce(string_agg(float8send(b.close), '' ORDER BY b.opened_at), ''),
+        coalesce(string_agg(float8send(b.volume), '' ORDER BY b.opened_at), '')
+    FROM marketdata_barseries s LEFT JOIN marketdata_bar b ON b.series_id = s.id
+    WHERE s.id = ANY(%s)
+    GROUP BY s.id, s.revision
+    ON CONFLICT (series_id) DO UPDATE SET
+        revision = excluded.revision, n_bars = excluded.n_bars,
+        opened_at = excluded.opened_at, closed_at = excluded.closed_at,
+        open = excluded.open, high = excluded.high, low = excluded.low,
+        close = excluded.close, volume = excluded.volume
+    WHERE marketdata_barblock.revision <= excluded.revision
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BarArrays:
+    """Bars of several symbols on the union of their close times; NaN where one has no bar.
+
+    `index` holds UTC close times; the arrays have shape (n_bars, n_symbols).
+    """
+
+    index: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+
+def find_series(
+    symbols: Sequence[str],
+    timeframe: Timeframe | str,
+    *,
+    adjustment: str = Adjustment.SPLIT,
+    source: str | None = None,
+) -> list[BarSeries]:
+    """Return one series per symbol, in order: of `source`, or the one with the most bars.
+
+    A replayed series is only returned when `source` asks for it: it repeats stored bars.
+
+    Raises
+    ------
+    InvalidInput
+        If a symbol is unknown or has no such bars.
+    """
+    found = BarSeries.objects.filter(
+        instrument__symbol__in=symbols, timeframe=str(timeframe), adjustment=adjustment
+    )
+    found = found.filter(source=source) if source else found.exclude(source="replay")
+    ranked = found.select_related("instrument").order_by("bar_count", "created_at")
+    best = {series.instrument.symbol: series for series in ranked}
+    missing = [symbol for symbol in symbols if symbol not in best]
+    if missing:
+        names = ", ".join(missing[:5]) + ("…" if len(missing) > 5 else "")
+        raise InvalidInput(
+            f"There are no {timeframe} bars of {names}.",
+            fields={"symbols": "Import bars for it, or choose another symbol or timeframe."},
+        )
+    return [best[symbol] for symbol in symbols]
+
+
+def load_bars(
+    series: BarSeries,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    known_at: datetime | None = None,
+) -> pd.DataFrame:
+    """Return the bars of one series that close in [start, end) and were known at `known_at`.
+
+    The frame satisfies `alphastrat.quant.bars.check_bars`.
+    """
+    (block,) = _fresh_blocks([series.pk])
+    closed_at = _times(block.closed_at)
+    span = _span(closed_at, start=start, end=end, known_at=known_at)
+    values = {name: _floats(getattr(block, name))[span] for name in COLUMNS}
+    frame = pd.DataFrame(values, index=_index(closed_at[span]))
+    frame.attrs["symbol"] = series.instrument.symbol
+    return frame
+
+
+def load_frames(
+    series: Sequence[BarSeries],
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    known_at: datetime | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return one frame per symbol, read in one query."""
+    blocks = {block.series_id: block for block in _fresh_blocks([s.pk for s in series])}
+    frames = {}
+    for one in series:
+        block = blocks[one.pk]
+        closed_at = _times(block.closed_at)
+        span = _span(closed_at, start=start, end=end, known_at=known_at)
+        values = {name: _floats(getattr(block, name))[span] for name in COLUMNS}
+        frames[one.instrument.symbol] = pd.DataFrame(values, index=_index(closed_at[span]))
+    return frames
+
+
+def load_arrays(
+    series: Sequence[BarSeries],
+    *,
+    columns: Sequence[str] = COLUMNS,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    known_at: datetime | None = None,
+) -> BarArrays:
+    """Return the bars of many series on one time axis, read in one query.
+
+    Columns that were not asked for are empty arrays.
+    """
+    blocks = _fresh_blocks([one.pk for one in series], columns)
+    by_series = {block.series_id: block for block in blocks}
+    ordered = [by_series[one.pk] for one in series]
+    times = [_times(block.closed_at) for block in ordered]
+    spans = [_span(t, start=start, end=end, known_at=known_at) for t in times]
+    axis = _union([t[s] for t, s in zip(times, spans, strict=True)])
+    rows = [np.searchsorted(axis, t[s]) for t, s in zip(times, spans, strict=True)]
+    arrays = {name: np.empty((len(axis), 0)) for name in COLUMNS}
+    for name in columns:
+        filled = np.full((len(axis), len(ordered)), np.nan)
+        for column, (block, span) in enumerate(zip(ordered, spans, strict=True)):
+            filled[rows[column], column] = _floats(getattr(block, name))[span]
+        arrays[name] = filled
+    symbols = tuple(one.instrument.symbol for one in series)
+    return BarArrays(_index(axis), symbols, **arrays)
+
+
+def load_closes(
+    series: Sequence[BarSeries],
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    known_at: datetime | None = None,
+) -> pd.DataFrame:
+    """Return closes by close time and symbol; NaN where a symbol has no bar."""
+    arrays = load_arrays(series, columns=("close",), start=start, end=end, known_at=known_at)
+    return pd.DataFrame(arrays.close, index=arrays.index, columns=list(arrays.symbols), copy=False)
+
+
+def data_fingerprint(frames: dict[str, pd.DataFrame]) -> str:
+    """Return a digest that changes when any time or value of the frames does."""
+    digest = hashlib.sha256()
+    for symbol in sorted(frames):
+        frame = frames[symbol]
+        digest.update(symbol.encode() + b"\0")
+        digest.update(pd.DatetimeIndex(frame.index).as_unit("us").asi8.astype("<i8").tobytes())
+        digest.update(frame[list(COLUMNS)].to_numpy(np.float64).astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def rebuild_blocks(series_ids: Iterable[UUID]) -> None:
+    """Derive the arrays of these series from their rows, inside the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REBUILD, [list(series_ids)])
+
+
+def _fresh_blocks(series_ids: Sequence[UUID], columns: Sequence[str] = COLUMNS) -> list[BarBlock]:
+    wanted = BarBlock.objects.filter(series_id__in=series_ids).only("closed_at", *columns)
+    fresh = list(wanted.filter(revision=F("series__revision")))
+    if len(fresh) == len(series_ids):
+        return fresh
+    known = {block.series_id for block in fresh}
+    rebuild_blocks(set(series_ids) - known)
+    return list(wanted.filter(Q(series_id__in=series_ids)))
+
+
+def _times(raw: bytes | memoryview) -> IntArray:
+    return np.frombuffer(raw, dtype=">i8").astype(np.int64) + _EPOCH_MICROSECONDS
+
+
+def _floats(raw: bytes | memoryview) -> FloatArray:
+    return np.frombuffer(raw, dtype=">f8").astype(np.float64)
+
+
+def _index(times: IntArray) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(times.view("datetime64[us]"), name="closed_at").tz_localize("UTC")
+
+
+def _span(
+    closed_at: IntArray,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    known_at: datetime | None,
+) -> slice:
+    first = 0 if start is None else int(np.searchsorted(closed_at, _microseconds(start), "left"))
+    last = len(closed_at)
+    if end is not None:
+        last = int(np.searchsorted(closed_at, _microseconds(end), "left"))
+    if known_at is not None:
+        last = min(last, int(np.searchsorted(closed_at, _microseconds(known_at), "right")))
+    return slice(first, max(first, last))
+
+
+def _microseconds(at: datetime) -> int:
+    return int(pd.Timestamp(at).as_unit("us").value)
+
+
+def _union(times: Sequence[IntArray]) -> IntArray:
+    if not times:
+        return np.empty(0, np.int64)
+    first = times[0]
+    if all(len(t) == len(first) and np.array_equal(t, first) for t in times[1:]):
+        return first
+    return np.unique(np.concatenate(times))

@@ -1,0 +1,213 @@
+"""Which delivered rows can be trusted: every check is vectorised and names its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from alphastrat.quant.calendars import bar_times, session_times
+from alphastrat.quant.types import BoolArray, Timeframe
+
+# A close this far from the one before is a split nobody recorded more often than a real move.
+JUMP = 0.4
+PRICES = ("open", "high", "low", "close")
+
+REASONS = {
+    "no_symbol": "The row names no instrument.",
+    "no_time": "The time is missing or could not be read.",
+    "absent_price": "A price is missing or not a number.",
+    "price_not_positive": "A price is zero or negative.",
+    "high_below_low": "The high is below the low.",
+    "outside_range": "The open or close lies outside the range from low to high.",
+    "no_volume": "The volume is missing, zero or negative.",
+    "outside_calendar": "The exchange has no such bar: a holiday, or a time between bars.",
+    "future": "The bar has not closed yet.",
+    "duplicate": "The file has this bar already; the first one counts.",
+    "wrong_order": "The row is older than one before it.",
+}
+
+
+@dataclass(slots=True)
+class Seen:
+    """What earlier batches of the same delivery have shown, by symbol."""
+
+    newest: dict[str, pd.Timestamp] = field(default_factory=dict)
+    close: dict[str, float] = field(default_factory=dict)
+    is_descending: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedRows:
+    """Rows that can be stored, rows that cannot with their reason, and suspicious jumps."""
+
+    good: pd.DataFrame
+    bad: pd.DataFrame
+    jumps: pd.DataFrame
+
+
+def check_rows(
+    rows: pd.DataFrame,
+    *,
+    timeframe: Timeframe,
+    exchanges: Mapping[str, str],
+    zero_volume_allowed: frozenset[str] = frozenset(),
+    at: datetime,
+    seen: Seen,
+) -> CheckedRows:
+    """Sort delivered rows into trusted and quarantined ones.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns row_number, symbol, time, open, high, low, close, volume. `time` is the session
+        date without zone from one day upwards, and the opening time in UTC below.
+    exchanges : mapping
+        Calendar code of each symbol.
+    zero_volume_allowed : set of str
+        Symbols whose market reports no volume, such as FX.
+    at : datetime
+        The present: a bar that closes later is not known yet.
+    seen : Seen
+        Carried from batch to batch; changed in place.
+    """
+    placed = _place(rows, timeframe, exchanges)
+    reasons = np.full(len(placed), "", dtype=object)
+    for reason, mask in _value_checks(placed, zero_volume_allowed) + _time_checks(placed, at):
+        reasons[mask & (reasons == "")] = reason
+    for reason, mask in _order_checks(placed, reasons == "", seen):
+        reasons[mask & (reasons == "")] = reason
+    good = placed[reasons == ""]
+    bad = placed[reasons != ""].assign(reason=reasons[reasons != ""])
+    return CheckedRows(good, bad, _jumps(good, seen))
+
+
+Checks = list[tuple[str, BoolArray]]
+
+
+def _value_checks(rows: pd.DataFrame, zero_volume_allowed: frozenset[str]) -> Checks:
+    prices = rows[list(PRICES)].to_numpy(np.float64)
+    open_, high, low, close = prices.T
+    volume = rows["volume"].to_numpy(np.float64)
+    quiet = rows["symbol"].isin(zero_volume_allowed).to_numpy() & (volume == 0)
+    with np.errstate(invalid="ignore"):
+        return [
+            ("no_symbol", rows["symbol"].isna().to_numpy() | (rows["symbol"] == "").to_numpy()),
+            ("no_time", rows["time"].isna().to_numpy()),
+            ("absent_price", ~np.isfinite(prices).all(axis=1)),
+            ("price_not_positive", (prices <= 0).any(axis=1)),
+            ("high_below_low", high < low),
+            (
+                "outside_range",
+                (np.maximum(open_, close) > high) | (np.minimum(open_, close) < low),
+            ),
+            ("no_volume", ~(volume > 0) & ~quiet),
+        ]
+
+
+def _time_checks(rows: pd.DataFrame, at: datetime) -> Checks:
+    opened_at, closed_at = rows["opened_at"], rows["closed_at"]
+    future = (closed_at > at) | (opened_at.isna() & (_instants(rows["time"]) > at))
+    return [
+        ("future", future.to_numpy()),
+        ("outside_calendar", opened_at.isna().to_numpy()),
+    ]
+
+
+def _order_checks(rows: pd.DataFrame, usable: BoolArray, seen: Seen) -> Checks:
+    """Find bars delivered twice or out of order, also across batches."""
+    kept = rows[usable]
+    duplicate = np.zeros(len(rows), bool)
+    late = np.zeros(len(rows), bool)
+    if len(kept):
+        before = kept["symbol"].map(seen.newest).astype(kept["opened_at"].dtype)
+        if seen.is_descending is None:
+            seen.is_descending = _is_descending(kept)
+        again = kept.duplicated(["symbol", "opened_at"], keep="first") | (
+            kept["opened_at"] == before
+        )
+        running = kept.groupby("symbol", sort=False)["opened_at"].cummax()
+        duplicate[usable] = again.to_numpy()
+        if not seen.is_descending:
+            behind = (kept["opened_at"] < running) | (kept["opened_at"] < before)
+            late[usable] = behind.to_numpy()
+        newest = kept.groupby("symbol", sort=False)["opened_at"].max()
+        for symbol, time in newest.items():
+            known = seen.newest.get(str(symbol))
+            seen.newest[str(symbol)] = time if known is None else max(known, time)
+    return [("duplicate", duplicate), ("wrong_order", late)]
+
+
+def _is_descending(rows: pd.DataFrame) -> bool:
+    """Whether the delivery runs from new to old, which is an order of its own."""
+    steps = rows.groupby("symbol", sort=False)["opened_at"].diff().dropna()
+    return len(steps) > 0 and bool((steps < pd.Timedelta(0)).mean() > 0.9)
+
+
+def _jumps(good: pd.DataFrame, seen: Seen) -> pd.DataFrame:
+    """Return the bars whose close is far from the one before, with both closes."""
+    before = good.groupby("symbol", sort=False)["close"].shift()
+    before = before.fillna(good["symbol"].map(seen.close).astype(np.float64))
+    last = good.groupby("symbol", sort=False)["close"].last()
+    seen.close.update({str(symbol): float(close) for symbol, close in last.items()})
+    far = (good["close"] / before - 1).abs() > JUMP
+    return good[far].assign(close_before=before[far])
+
+
+def _place(rows: pd.DataFrame, timeframe: Timeframe, exchanges: Mapping[str, str]) -> pd.DataFrame:
+    """Add opened_at and closed_at from each exchange's calendar; NaT where it has no such bar."""
+    opened = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
+    closed = opened.copy()
+    codes = rows["symbol"].map(exchanges)
+    for code in codes.dropna().unique():
+        mine = (codes == code).to_numpy() & rows["time"].notna().to_numpy()
+        if mine.any():
+            opened[mine], closed[mine] = _bars_at(rows["time"][mine], timeframe, code)
+    return rows.assign(opened_at=opened, closed_at=closed)
+
+
+def _bars_at(
+    times: pd.Series, timeframe: Timeframe, code: str
+) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    instants = _instants(times)
+    start = (instants.min() - pd.Timedelta(days=40)).to_pydatetime()
+    end = (instants.max() + pd.Timedelta(days=40)).to_pydatetime()
+    if timeframe is Timeframe.DAY_1:
+        sessions = session_times(code, start, end)
+        keys: npt.NDArray[np.int64] = pd.DatetimeIndex(sessions.index).as_unit("us").asi8
+        opens, closes = sessions["opened_at"], sessions["closed_at"]
+    else:
+        opens, closes = (pd.Series(t) for t in bar_times(timeframe, code, start, end))
+        keys = pd.DatetimeIndex(opens).as_unit("us").asi8
+    wanted = pd.DatetimeIndex(times).as_unit("us").asi8
+    if timeframe in (Timeframe.WEEK_1, Timeframe.MONTH_1):
+        position = np.searchsorted(_days(closes), wanted, "left")
+        found = position < len(keys)
+        found[found] = _days(opens)[position[found]] <= wanted[found]
+    else:
+        position = np.searchsorted(keys, wanted)
+        found = position < len(keys)
+        found[found] = keys[position[found]] == wanted[found]
+    place = np.where(found, position, -1)
+    return _take(opens, place), _take(closes, place)
+
+
+def _days(instants: pd.Series) -> npt.NDArray[np.int64]:
+    naive = pd.DatetimeIndex(instants).tz_localize(None).normalize()
+    return naive.as_unit("us").asi8
+
+
+def _take(times: pd.Series, place: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
+    values = pd.DatetimeIndex(times).as_unit("us").asi8
+    missing = np.iinfo(np.int64).min
+    micros = np.where(place >= 0, values[np.maximum(place, 0)], missing)
+    return pd.DatetimeIndex(micros.view("datetime64[us]")).tz_localize("UTC")
+
+
+def _instants(times: pd.Series) -> pd.Series:
+    localised: pd.Series = times.dt.tz_localize("UTC") if times.dt.tz is None else times
+    return localised

@@ -1,0 +1,317 @@
+"""The one way in for bars: fetch, check, COPY into a staging table, merge.
+
+A delivery is merged in one transaction. The same delivery twice adds nothing; a killed worker
+leaves no half of it; rows that cannot be trusted are quarantined with their reason, and the good
+ones still land.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+from django.db import transaction
+
+from alphastrat.core import events
+from alphastrat.core.errors import InvalidInput
+from alphastrat.core.jsonable import jsonable
+from alphastrat.marketdata.models import (
+    Adjustment,
+    AssetClass,
+    BarSeries,
+    ImportRun,
+    ImportStatus,
+    Instrument,
+    QualityFinding,
+    QuarantinedRow,
+)
+from alphastrat.marketdata.quality import PRICES, REASONS, CheckedRows, Seen, check_rows
+from alphastrat.marketdata.staging import Merged, Span, StagingTable
+from alphastrat.quant.types import Timeframe
+
+logger = logging.getLogger(__name__)
+
+# Beyond this many the reasons repeat themselves; every quarantined row is still counted.
+MAX_QUARANTINED_KEPT = 5_000
+OnProgress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which series the rows of a delivery belong to, and what unknown symbols are taken for."""
+
+    timeframe: Timeframe
+    source: str
+    adjustment: str = Adjustment.SPLIT
+    exchange: str = "XNYS"
+    asset_class: str = AssetClass.EQUITY
+    currency: str = "USD"
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What has been seen of a delivery so far."""
+
+    rows_read: int = 0
+    n_bad: int = 0
+    bad: list[pd.DataFrame] = field(default_factory=list)
+    jumps: list[pd.DataFrame] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+    series_ids: dict[str, UUID] = field(default_factory=dict)
+    exchanges: dict[str, str] = field(default_factory=dict)
+    quiet: set[str] = field(default_factory=set)
+    seen: Seen = field(default_factory=Seen)
+
+    def note(self, checked: CheckedRows) -> None:
+        for reason, n_rows in checked.bad["reason"].value_counts().items():
+            self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + int(n_rows)
+        room = max(0, MAX_QUARANTINED_KEPT - self.n_bad)
+        self.n_bad += len(checked.bad)
+        if room and len(checked.bad):
+            self.bad.append(checked.bad.head(room))
+        if len(checked.jumps):
+            self.jumps.append(checked.jumps)
+
+
+def ingest(
+    batches: Iterable[pd.DataFrame],
+    *,
+    run: ImportRun,
+    target: Target,
+    at: datetime,
+    on_progress: OnProgress | None = None,
+) -> ImportRun:
+    """Check and store a delivery, and write on `run` what became of it.
+
+    Parameters
+    ----------
+    batches : iterable of DataFrame
+        Columns row_number, symbol, time, open, high, low, close, volume; `time` is the session
+        date without zone from one day upwards and the opening time in UTC below.
+    at : datetime
+        The present; bars that close later are not accepted.
+    on_progress : callable, optional
+        Told the number of rows read after each batch.
+
+    Raises
+    ------
+    InvalidInput
+        If no row can be used; nothing is stored then, and `run` keeps the reasons.
+    """
+    delivery = _Delivery()
+    staging = StagingTable(run.pk)
+    staging.create()
+    try:
+        for batch in batches:
+            _stage(batch, delivery, staging, target=target, at=at)
+            if on_progress is not None:
+                on_progress(delivery.rows_read)
+        if delivery.rows_read == delivery.n_bad:
+            _keep_reasons(run, delivery)
+            raise _nothing_usable(delivery)
+        return _merge(run, delivery, staging, at=at)
+    finally:
+        staging.drop()
+
+
+def _stage(
+    batch: pd.DataFrame,
+    delivery: _Delivery,
+    staging: StagingTable,
+    *,
+    target: Target,
+    at: datetime,
+) -> None:
+    _know_instruments(batch["symbol"], delivery, target)
+    checked = check_rows(
+        batch,
+        timeframe=target.timeframe,
+        exchanges=delivery.exchanges,
+        zero_volume_allowed=frozenset(delivery.quiet),
+        at=at,
+        seen=delivery.seen,
+    )
+    delivery.rows_read += len(batch)
+    delivery.note(checked)
+    if len(checked.good):
+        _ensure_series(checked.good["symbol"], delivery, target)
+        staging.add(checked.good, delivery.series_ids)
+
+
+def _know_instruments(symbols: pd.Series, delivery: _Delivery, target: Target) -> None:
+    """Know the calendar of every symbol; an unknown one is taken for what `target` says."""
+    new = [str(s) for s in symbols.dropna().unique() if str(s) not in delivery.exchanges]
+    if not new:
+        return
+    delivery.exchanges.update(dict.fromkeys(new, target.exchange))
+    if target.asset_class == AssetClass.FX:
+        delivery.quiet.update(new)
+    for one in Instrument.objects.filter(symbol__in=new):
+        delivery.exchanges[one.symbol] = one.exchange
+        is_quiet = one.asset_class == AssetClass.FX
+        (delivery.quiet.add if is_quiet else delivery.quiet.discard)(one.symbol)
+
+
+def _ensure_series(symbols: pd.Series, delivery: _Delivery, target: Target) -> None:
+    """Have a series for every symbol with a usable bar, creating what is missing in bulk."""
+    new = [str(s) for s in symbols.unique() if str(s) not in delivery.series_ids]
+    if not new:
+        return
+    fresh = [
+        Instrument(
+            symbol=symbol,
+            exchange=target.exchange,
+            asset_class=target.asset_class,
+            currency=target.currency,
+        )
+        for symbol in new
+    ]
+    Instrument.objects.bulk_create(fresh, ignore_conflicts=True, batch_size=5_000)
+    instruments = list(Instrument.objects.filter(symbol__in=new))
+    kind = {
+        "timeframe": target.timeframe.value,
+        "adjustment": target.adjustment,
+        "source": target.source,
+    }
+    BarSeries.objects.bulk_create(
+        [BarSeries(instrument=instrument, **kind) for instrument in instruments],
+        ignore_conflicts=True,
+        batch_size=5_000,
+    )
+    found = BarSeries.objects.filter(instrument__in=instruments, **kind)
+    delivery.series_ids.update(found.values_list("instrument__symbol", "id"))
+
+
+@transaction.atomic
+def _merge(
+    run: ImportRun, delivery: _Delivery, staging: StagingTable, *, at: datetime
+) -> ImportRun:
+    merged = staging.merge(at=at)
+    _keep_quarantined(run, delivery)
+    _keep_jumps(delivery, at=at)
+    _finish(run, delivery, merged, at=at)
+    _tell(merged)
+    return run
+
+
+@transaction.atomic
+def _keep_reasons(run: ImportRun, delivery: _Delivery) -> None:
+    _keep_quarantined(run, delivery)
+    run.rows_read, run.rows_quarantined = delivery.rows_read, delivery.n_bad
+    run.report = _report(delivery)
+    run.save(update_fields=["rows_read", "rows_quarantined", "report"])
+
+
+def _nothing_usable(delivery: _Delivery) -> InvalidInput:
+    if not delivery.rows_read:
+        return InvalidInput("There are no rows of bars in it.", fields={"file": "Add rows."})
+    reason, n_rows = max(delivery.reasons.items(), key=lambda item: item[1])
+    return InvalidInput(
+        f"None of the {delivery.rows_read:,} rows can be used; nothing was stored. "
+        f"Most often ({n_rows:,} rows): {REASONS[reason]}",
+        fields={"file": REASONS[reason]},
+    )
+
+
+def _finish(run: ImportRun, delivery: _Delivery, merged: Merged, *, at: datetime) -> None:
+    run.status, run.finished_at = ImportStatus.SUCCEEDED, at
+    run.rows_read = delivery.rows_read
+    run.rows_stored, run.rows_restated = merged.n_new, merged.n_restated
+    run.rows_unchanged = merged.n_staged - merged.n_new - merged.n_restated
+    run.rows_quarantined = delivery.n_bad
+    run.report = _report(delivery)
+    run.save()
+    logger.info(
+        "bars ingested",
+        extra={"import": str(run.pk), "new": merged.n_new, "restated": merged.n_restated},
+    )
+
+
+def _report(delivery: _Delivery) -> dict[str, Any]:
+    return {
+        "reasons": delivery.reasons,
+        "symbols": len(delivery.series_ids),
+        "suspected_splits": sum(len(jumps) for jumps in delivery.jumps),
+    }
+
+
+def _keep_quarantined(run: ImportRun, delivery: _Delivery) -> None:
+    QuarantinedRow.objects.filter(import_run=run).delete()
+    rows = [
+        _quarantined(run, record) for frame in delivery.bad for record in frame.to_dict("records")
+    ]
+    QuarantinedRow.objects.bulk_create(rows, batch_size=2_000)
+
+
+def _quarantined(run: ImportRun, record: Mapping[Any, Any]) -> QuarantinedRow:
+    time = record["time"]
+    values = {name: record[name] for name in (*PRICES, "volume")}
+    values["time"] = None if pd.isna(time) else str(time)
+    opened_at = record["opened_at"]
+    return QuarantinedRow(
+        import_run=run,
+        row_number=record["row_number"],
+        symbol="" if pd.isna(record["symbol"]) else str(record["symbol"])[:40],
+        opened_at=None if pd.isna(opened_at) else opened_at.to_pydatetime(),
+        values=jsonable(values),
+        reason=record["reason"],
+        detail=_detail(record),
+    )
+
+
+def _detail(record: Mapping[Any, Any]) -> str:
+    """Say with the row's own numbers what is wrong with it."""
+    reason = record["reason"]
+    said = {
+        "high_below_low": f"high {record['high']:g} is below low {record['low']:g}.",
+        "outside_range": f"open {record['open']:g} or close {record['close']:g} lies outside "
+        f"{record['low']:g} to {record['high']:g}.",
+        "no_volume": f"volume is {record['volume']:g}.",
+        "outside_calendar": f"the exchange has no bar at {record['time']}.",
+        "future": f"{record['time']} has not closed yet.",
+        "absent_price": "missing: "
+        + ", ".join(name for name in PRICES if pd.isna(record[name]))
+        + ".",
+    }.get(reason)
+    return said or REASONS[reason]
+
+
+def _keep_jumps(delivery: _Delivery, *, at: datetime) -> None:
+    """List jumps as suspected splits: the bars are stored, a person decides."""
+    findings = [
+        QualityFinding(
+            series_id=delivery.series_ids[record["symbol"]],
+            kind=QualityFinding.Kind.SUSPECTED_SPLIT,
+            start_at=record["opened_at"],
+            end_at=record["closed_at"],
+            detail=f"The close went from {record['close_before']:g} to {record['close']:g} "
+            f"({record['close'] / record['close_before'] - 1:+.1%}): a real move, or a split "
+            "that nobody recorded.",
+            found_at=at,
+        )
+        for jumps in delivery.jumps
+        for record in jumps.to_dict("records")
+    ]
+    QualityFinding.objects.bulk_create(findings, ignore_conflicts=True, batch_size=2_000)
+
+
+def _tell(merged: Merged) -> None:
+    for signal, spans in (
+        (events.bars_stored, merged.new),
+        (events.bars_restated, merged.restated),
+    ):
+        if spans:
+            events.send_on_commit(signal, **_period(spans))
+
+
+def _period(spans: Sequence[Span]) -> dict[str, Any]:
+    return {
+        "series_ids": [str(span.series_id) for span in spans],
+        "start": min(span.start for span in spans),
+        "end": max(span.end for span in spans),
+    }
