@@ -16,10 +16,10 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 from django.db import connection
-from django.db.models import F, Q
+from psycopg import Cursor, sql
 
 from alphastrat.core.errors import InvalidInput
-from alphastrat.marketdata.models import Adjustment, BarBlock, BarSeries
+from alphastrat.marketdata.models import Adjustment, BarSeries
 from alphastrat.quant.bars import COLUMNS
 from alphastrat.quant.types import FloatArray, IntArray, Timeframe
 
@@ -46,6 +46,11 @@ _REBUILD = """
         open = excluded.open, high = excluded.high, low = excluded.low,
         close = excluded.close, volume = excluded.volume
     WHERE marketdata_barblock.revision <= excluded.revision
+"""
+_READ = """
+    SELECT block.series_id, {columns}
+    FROM marketdata_barblock block JOIN marketdata_barseries series ON series.id = block.series_id
+    WHERE block.series_id = ANY(%s) AND block.revision = series.revision
 """
 
 
@@ -108,12 +113,7 @@ def load_bars(
 
     The frame satisfies `alphastrat.quant.bars.check_bars`.
     """
-    (block,) = _fresh_blocks([series.pk])
-    closed_at = _times(block.closed_at)
-    span = _span(closed_at, start=start, end=end, known_at=known_at)
-    values = {name: _floats(getattr(block, name))[span] for name in COLUMNS}
-    frame = pd.DataFrame(values, index=_index(closed_at[span]))
-    frame.attrs["symbol"] = series.instrument.symbol
+    (frame,) = load_frames([series], start=start, end=end, known_at=known_at).values()
     return frame
 
 
@@ -125,14 +125,16 @@ def load_frames(
     known_at: datetime | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return one frame per symbol, read in one query."""
-    blocks = {block.series_id: block for block in _fresh_blocks([s.pk for s in series])}
+    blocks = _fresh_blocks([one.pk for one in series])
     frames = {}
     for one in series:
         block = blocks[one.pk]
-        closed_at = _times(block.closed_at)
+        closed_at = _times(block["closed_at"])
         span = _span(closed_at, start=start, end=end, known_at=known_at)
-        values = {name: _floats(getattr(block, name))[span] for name in COLUMNS}
-        frames[one.instrument.symbol] = pd.DataFrame(values, index=_index(closed_at[span]))
+        values = {name: _floats(block[name])[span] for name in COLUMNS}
+        frame = pd.DataFrame(values, index=_index(closed_at[span]))
+        frame.attrs["symbol"] = one.instrument.symbol
+        frames[one.instrument.symbol] = frame
     return frames
 
 
@@ -149,20 +151,17 @@ def load_arrays(
     Columns that were not asked for are empty arrays.
     """
     blocks = _fresh_blocks([one.pk for one in series], columns)
-    by_series = {block.series_id: block for block in blocks}
-    ordered = [by_series[one.pk] for one in series]
-    times = [_times(block.closed_at) for block in ordered]
-    spans = [_span(t, start=start, end=end, known_at=known_at) for t in times]
-    axis = _union([t[s] for t, s in zip(times, spans, strict=True)])
-    rows = [np.searchsorted(axis, t[s]) for t, s in zip(times, spans, strict=True)]
-    arrays = {name: np.empty((len(axis), 0)) for name in COLUMNS}
+    ordered = [blocks[one.pk] for one in series]
+    axis, places = _place([block["closed_at"] for block in ordered])
+    span = _span(axis, start=start, end=end, known_at=known_at)
+    arrays = {name: np.empty((span.stop - span.start, 0)) for name in COLUMNS}
     for name in columns:
-        filled = np.full((len(axis), len(ordered)), np.nan)
-        for column, (block, span) in enumerate(zip(ordered, spans, strict=True)):
-            filled[rows[column], column] = _floats(getattr(block, name))[span]
-        arrays[name] = filled
+        filled = np.full((len(ordered), len(axis)), np.nan)
+        for row, (block, place) in enumerate(zip(ordered, places, strict=True)):
+            filled[row, place] = np.frombuffer(block[name], dtype=">f8")
+        arrays[name] = filled[:, span].T
     symbols = tuple(one.instrument.symbol for one in series)
-    return BarArrays(_index(axis), symbols, **arrays)
+    return BarArrays(_index(axis[span]), symbols, **arrays)
 
 
 def load_closes(
@@ -194,14 +193,31 @@ def rebuild_blocks(series_ids: Iterable[UUID]) -> None:
         cursor.execute(_REBUILD, [list(series_ids)])
 
 
-def _fresh_blocks(series_ids: Sequence[UUID], columns: Sequence[str] = COLUMNS) -> list[BarBlock]:
-    wanted = BarBlock.objects.filter(series_id__in=series_ids).only("closed_at", *columns)
-    fresh = list(wanted.filter(revision=F("series__revision")))
-    if len(fresh) == len(series_ids):
-        return fresh
-    known = {block.series_id for block in fresh}
-    rebuild_blocks(set(series_ids) - known)
-    return list(wanted.filter(Q(series_id__in=series_ids)))
+Block = dict[str, bytes]
+
+
+def _fresh_blocks(
+    series_ids: Sequence[UUID], columns: Sequence[str] = COLUMNS
+) -> dict[UUID, Block]:
+    """Return the arrays of each series, deriving again those that its rows have outrun."""
+    blocks = _read_blocks(series_ids, columns)
+    stale = set(series_ids) - blocks.keys()
+    if stale:
+        rebuild_blocks(stale)
+        blocks |= _read_blocks(list(stale), columns)
+    return blocks
+
+
+def _read_blocks(series_ids: Sequence[UUID], columns: Sequence[str]) -> dict[UUID, Block]:
+    names = ("closed_at", *columns)
+    statement = sql.SQL(_READ).format(
+        columns=sql.SQL(", ").join(sql.Identifier("block", name) for name in names)
+    )
+    connection.ensure_connection()
+    # Binary results: as text every byte would travel as two hexadecimal digits.
+    with Cursor(connection.connection) as cursor:
+        cursor.execute(statement, [list(series_ids)], binary=True)
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in cursor}
 
 
 def _times(raw: bytes | memoryview) -> IntArray:
@@ -236,10 +252,11 @@ def _microseconds(at: datetime) -> int:
     return int(pd.Timestamp(at).as_unit("us").value)
 
 
-def _union(times: Sequence[IntArray]) -> IntArray:
-    if not times:
-        return np.empty(0, np.int64)
-    first = times[0]
-    if all(len(t) == len(first) and np.array_equal(t, first) for t in times[1:]):
-        return first
-    return np.unique(np.concatenate(times))
+def _place(raw_times: Sequence[bytes]) -> tuple[IntArray, list[slice | IntArray]]:
+    """Return the union of all times, and where on it each series lies."""
+    distinct = {raw: _times(raw) for raw in set(raw_times)}
+    if len(distinct) == 1:
+        return next(iter(distinct.values())), [slice(None)] * len(raw_times)
+    axis = np.unique(np.concatenate([*distinct.values(), np.empty(0, np.int64)]))
+    rows = {raw: np.searchsorted(axis, times) for raw, times in distinct.items()}
+    return axis, [rows[raw] for raw in raw_times]
