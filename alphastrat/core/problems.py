@@ -111,11 +111,11 @@ class ProblemMiddleware:
         media_type = response.get("Content-Type", "")
         if response.status_code < HTTPStatus.BAD_REQUEST or "json" in media_type:
             return response
-        answer = problem(request, response.status_code)
-        for name in ("Allow", "Retry-After"):
-            if name in response:
-                answer[name] = response[name]
-        return answer
+        # The headers stay: other layers have already added theirs.
+        response.content = problem(request, response.status_code).content
+        response["Content-Type"] = MEDIA_TYPE
+        response["Content-Length"] = str(len(response.content))
+        return response
 
 
 def _expected(request: HttpRequest, error: AlphaStratError) -> HttpResponse:
