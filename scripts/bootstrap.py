@@ -246,9 +246,9 @@ def show(command: Sequence[str | Path], problem: str) -> None:
     last_lines: list[str] = []
     for line in child.stdout or ():
         last_lines = [*last_lines[-30:], line]
-        told = re.match(r"(Collecting|  Downloading|Installing collected) ?(.*)", line)
+        told = re.match(r"(Collecting [^ ]+|Installing collected packages)", line)
         if told:
-            say("  " + line.strip()[:100])
+            say(f"  {told.group(1)}")
     if child.wait() != 0:
         sys.stderr.write("".join(last_lines))
         raise SetupError(f"{problem}.")
