@@ -1,4 +1,4 @@
-"""Figures as plain dicts: traces by role, axes, points thinned and rounded, SVG previews.
+"""Figures as plain dicts: traces by role, axes, points thinned and rounded.
 
 Colours never appear here. A trace carries `meta.role`; the browser takes the colour of that role
 from the design tokens of the reader's theme.
@@ -6,22 +6,19 @@ from the design tokens of the reader's theme.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 from django.http import JsonResponse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
-MAX_POINTS = 2_000
+from alphastrat.core.previews import sparkline as sparkline
+from alphastrat.core.previews import svg_preview as svg_preview
+from alphastrat.core.thinning import MAX_POINTS, downsample, rounded, times_text
+
 MAX_BARS = 750
-PREVIEW_POINTS = 200
-SIGNIFICANT_DIGITS = 6
 TICK_FORMATS = {
     "percent": ".1~%",
     "price": ",.2~f",
@@ -280,148 +277,6 @@ def figure_response(drawn: Figure) -> JsonResponse:
     return JsonResponse(drawn, json_dumps_params={"allow_nan": False, "separators": (",", ":")})
 
 
-def downsample(
-    x: Sequence[Any], y: Sequence[Any] | np.ndarray[Any, Any], *, limit: int = MAX_POINTS
-) -> tuple[list[Any], list[float | None]]:
-    """Thin a series to at most `limit` points, keeping each bucket's lowest and highest."""
-    values = np.asarray(y, float)
-    if len(x) != len(values):
-        raise ValueError(f"x and y differ in length: {len(x)} and {len(values)}")
-    keep = np.arange(len(values)) if len(values) <= limit else _extremes(values, limit)
-    return times_text([x[i] for i in keep.tolist()]), rounded(values[keep])
-
-
-def rounded(values: Any) -> list[float | None]:
-    """Return floats of six significant digits, and None for what is not finite."""
-    return [round_significant(value) for value in np.asarray(values, float).tolist()]
-
-
-def round_significant(value: float, digits: int = SIGNIFICANT_DIGITS) -> float | None:
-    if not math.isfinite(value):
-        return None
-    return float(f"{value:.{digits}g}")
-
-
-def times_text(values: Sequence[Any]) -> list[Any]:
-    """Write dates as 2026-03-09 and instants as UTC; anything else passes unchanged."""
-    texts = [_time_text(value) for value in values]
-    if all(isinstance(text, str) and text.endswith("T00:00:00") for text in texts):
-        return [text.removesuffix("T00:00:00") for text in texts]
-    return texts
-
-
-def svg_preview(
-    series: Mapping[str, Sequence[Any]], *, area: str = "", height: int = 240
-) -> SafeString:
-    """Draw series by role as an inline picture that needs no script.
-
-    `area` names the role whose line is filled down to zero, such as `drawdown`.
-    """
-    width = 720
-    thinned = {role: _thin(values) for role, values in series.items() if len(values) > 1}
-    if not thinned:
-        return SafeString("")
-    scale = _Scale.fit(list(thinned.values()), width, height, zero=bool(area))
-    shapes = format_html_join(
-        "", "{}", ((_shape(role, values, scale, role == area),) for role, values in thinned.items())
-    )
-    return format_html(
-        '<svg class="preview" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
-        '<path class="axis" d="M0 {}H{}M0 {}H{}M0 {}H{}"/>{}</svg>',
-        width,
-        height,
-        *_gridlines(width, height),
-        shapes,
-    )
-
-
-def sparkline(values: Sequence[Any], *, role: str = "live", label: str = "") -> SafeString:
-    """Draw a small curve for a table cell or a card."""
-    thinned = _thin(values)
-    if len(thinned) < 2:
-        return SafeString("")
-    scale = _Scale.fit([thinned], 96, 20, zero=False)
-    access = (
-        format_html('role="img" aria-label="{}"', label)
-        if label
-        else SafeString('aria-hidden="true"')
-    )
-    return format_html(
-        '<svg class="spark" viewBox="0 0 96 20" preserveAspectRatio="none" {}>{}</svg>',
-        access,
-        _shape(role, thinned, scale, False),  # noqa: FBT003
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """Maps values to the pixels of a preview."""
-
-    low: float
-    high: float
-    width: float
-    height: float
-
-    @classmethod
-    def fit(
-        cls, series: list[list[float | None]], width: float, height: float, *, zero: bool
-    ) -> _Scale:
-        known = [value for values in series for value in values if value is not None] or [0.0]
-        low, high = min(known), max(known)
-        if zero:
-            low, high = min(low, 0.0), max(high, 0.0)
-        if low == high:
-            low, high = low - 1, high + 1
-        return cls(low, high, width, height)
-
-    def points(self, values: list[float | None]) -> str:
-        step = self.width / max(1, len(values) - 1)
-        return " ".join(
-            f"{i * step:.1f},{self.y(value):.1f}"
-            for i, value in enumerate(values)
-            if value is not None
-        )
-
-    def y(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return 2 + (1 - share) * (self.height - 4)
-
-
-def _shape(role: str, values: list[float | None], scale: _Scale, filled: bool) -> SafeString:  # noqa: FBT001
-    points = scale.points(values)
-    if not filled:
-        return format_html('<polyline data-role="{}" points="{}"/>', role, points)
-    base = f"{scale.y(0):.1f}"
-    return format_html(
-        '<polygon data-role="{}" points="0,{} {} {},{}"/>', role, base, points, scale.width, base
-    )
-
-
-def _gridlines(width: int, height: int) -> tuple[int, ...]:
-    return height // 4, width, height // 2, width, 3 * height // 4, width
-
-
-def _thin(values: Sequence[Any]) -> list[float | None]:
-    series = np.asarray(values, float)
-    if len(series) > PREVIEW_POINTS:
-        series = series[_extremes(series, PREVIEW_POINTS)]
-    return rounded(series)
-
-
-def _extremes(values: np.ndarray[Any, Any], limit: int) -> np.ndarray[Any, Any]:
-    """Return the positions of the first, the last and each bucket's extremes."""
-    n_buckets = (limit - 2) // 2
-    edges = np.linspace(1, len(values) - 1, n_buckets + 1).astype(int)
-    keep = {0, len(values) - 1}
-    for start, end in itertools.pairwise(edges):
-        bucket = values[start:end]
-        if np.isnan(bucket).all():
-            keep.add(int(start))
-            continue
-        keep.update((int(start + np.nanargmin(bucket)), int(start + np.nanargmax(bucket))))
-    return np.array(sorted(keep))
-
-
 def _every(length: int, limit: int) -> list[int]:
     if length <= limit:
         return list(range(length))
@@ -458,12 +313,3 @@ def _domains(panels: Sequence[Panel], gap: float = 0.06) -> list[list[float]]:
         domains.append([round(max(0.0, top - height), 4), round(top, 4)])
         top -= height + gap
     return domains
-
-
-def _time_text(value: Any) -> Any:
-    if isinstance(value, datetime):
-        instant = value.astimezone(UTC) if value.tzinfo else value
-        return f"{instant:%Y-%m-%dT%H:%M:%S}"
-    if isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[s]"))
-    return value.isoformat() if isinstance(value, date) else value

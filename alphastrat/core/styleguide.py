@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
 
-from alphastrat.core import charts
+from alphastrat.core import charts, previews
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.models import Job, JobStatus
 from alphastrat.core.statuses import CONNECTIONS, STATUSES
@@ -102,8 +102,8 @@ def styleguide(request: HttpRequest) -> HttpResponse:
         "jobs": sample_jobs(at=now()),
         "form": SampleForm({"limit": "15", "window": "2", "timeframe": "1d", "side": "below"}),
         "filter_form": SampleFilter(request.GET or None),
-        "preview": charts.svg_preview({"backtest": _wave(0.0), "live": _wave(0.3)}),
-        "spark": charts.sparkline(_wave(0.5)[:30]),
+        "preview": previews.svg_preview({"backtest": _wave(0.0), "live": _wave(0.3)}),
+        "spark": previews.sparkline(_wave(0.5)[:30]),
         "tabs": [("Performance", "?", True), ("Signals", "?", False, 42), ("Trades", "?", False)],
         "now": now(),
     }
@@ -134,7 +134,7 @@ def sample_rows() -> list[SampleRow]:
                 sharpe=None if undefined else (1.42, 0.38, -0.44)[number % 3],
                 drawdown=-0.062 - number / 100,
                 equity=102_345.6 * (1 + number / 10),
-                curve=charts.sparkline(_wave(number)[:30], role="live"),
+                curve=previews.sparkline(_wave(number)[:30], role="live"),
                 signal_at=None if undefined else START + timedelta(days=number, hours=20),
             )
         )

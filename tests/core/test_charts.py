@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from alphastrat.core import charts
+from alphastrat.core import charts, previews, thinning
 from alphastrat.core.styleguide import sample_figure
 
 START = datetime(2024, 1, 1, 21, tzinfo=UTC)
@@ -28,37 +28,37 @@ def times(n: int) -> list[datetime]:
 
 @given(npst.arrays(float, st.integers(300, 900), elements=FLOATS))
 def test_downsample_keeps_the_extremes_and_the_ends(values: np.ndarray) -> None:
-    x, y = charts.downsample(list(range(len(values))), values, limit=100)
+    x, y = thinning.downsample(list(range(len(values))), values, limit=100)
     assert len(x) == len(y) <= 100
     assert (x[0], x[-1]) == (0, len(values) - 1)
     assert x == sorted(set(x))
-    assert min(y) == charts.round_significant(float(values.min()))
-    assert max(y) == charts.round_significant(float(values.max()))
+    assert min(y) == thinning.round_significant(float(values.min()))
+    assert max(y) == thinning.round_significant(float(values.max()))
 
 
 def test_downsample_keeps_a_one_bar_spike_among_20_000() -> None:
     values = np.zeros(20_000)
     values[12_345] = -0.5
-    x, y = charts.downsample(list(range(20_000)), values)
-    assert len(x) <= charts.MAX_POINTS
+    x, y = thinning.downsample(list(range(20_000)), values)
+    assert len(x) <= thinning.MAX_POINTS
     assert y[x.index(12_345)] == -0.5
 
 
 def test_downsample_survives_a_bucket_without_values() -> None:
     values = np.arange(1000.0)
     values[100:400] = math.nan
-    x, y = charts.downsample(list(range(1000)), values, limit=50)
+    x, y = thinning.downsample(list(range(1000)), values, limit=50)
     assert len(x) <= 50
     assert None in y
 
 
 def test_downsample_leaves_a_short_series_alone() -> None:
-    assert charts.downsample([1, 2, 3], [1.0, 2.0, 3.0]) == ([1, 2, 3], [1.0, 2.0, 3.0])
+    assert thinning.downsample([1, 2, 3], [1.0, 2.0, 3.0]) == ([1, 2, 3], [1.0, 2.0, 3.0])
 
 
 def test_downsample_refuses_unequal_lengths() -> None:
     with pytest.raises(ValueError, match="differ in length: 2 and 3"):
-        charts.downsample([1, 2], [1.0, 2.0, 3.0])
+        thinning.downsample([1, 2], [1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_downsample_refuses_unequal_lengths() -> None:
     ],
 )
 def test_round_significant_keeps_six_digits(value: float, rounded: float | None) -> None:
-    assert charts.round_significant(value) == rounded
+    assert thinning.round_significant(value) == rounded
 
 
 def test_times_are_dates_at_midnight_and_instants_otherwise() -> None:
     midnight = datetime(2024, 1, 1, tzinfo=UTC)
-    assert charts.times_text([midnight]) == ["2024-01-01"]
-    assert charts.times_text([START]) == ["2024-01-01T21:00:00"]
-    assert charts.times_text([midnight, START])[0] == "2024-01-01T00:00:00"
+    assert thinning.times_text([midnight]) == ["2024-01-01"]
+    assert thinning.times_text([START]) == ["2024-01-01T21:00:00"]
+    assert thinning.times_text([midnight, START])[0] == "2024-01-01T00:00:00"
 
 
 def test_candlesticks_are_limited() -> None:
@@ -136,19 +136,19 @@ def test_panels_share_the_height_by_weight() -> None:
 
 
 def test_preview_draws_at_most_200_points_per_series() -> None:
-    drawn = charts.svg_preview({"live": np.sin(np.arange(5000)), "backtest": [1, 2]})
+    drawn = previews.svg_preview({"live": np.sin(np.arange(5000)), "backtest": [1, 2]})
     longest = max(points.count(",") for points in re.findall(r'points="([^"]*)"', drawn))
-    assert 100 < longest <= charts.PREVIEW_POINTS
+    assert 100 < longest <= previews.PREVIEW_POINTS
     assert "style=" not in drawn
 
 
 def test_preview_of_nothing_is_empty() -> None:
-    assert charts.svg_preview({"live": []}) == ""
-    assert charts.sparkline([1.0]) == ""
+    assert previews.svg_preview({"live": []}) == ""
+    assert previews.sparkline([1.0]) == ""
 
 
 def test_preview_skips_what_is_undefined() -> None:
-    assert "nan" not in charts.sparkline([1.0, math.nan, 2.0])
+    assert "nan" not in previews.sparkline([1.0, math.nan, 2.0])
 
 
 def test_figure_response_refuses_a_nan() -> None:

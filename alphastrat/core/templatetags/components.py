@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from alphastrat.core import statuses, tables
+from alphastrat.core import form_controls, statuses, tables
 from alphastrat.core.formatting import FORMATS, Formatted, count, format_value
 from alphastrat.core.hub import wire_name
 from alphastrat.core.icons import ICONS
@@ -248,39 +248,7 @@ def form_field(
     """Show a bound field: label with unit, control, help, errors, tied by `aria-describedby`."""
     if not isinstance(field, BoundField):
         raise template.TemplateSyntaxError(f"form_field wants a bound form field, was {field!r}")
-    widget = field.field.widget
-    attributes = {**widget.attrs, "class": f"control {widget.attrs.get('class', '')}".strip()}
-    described = " ".join(
-        name
-        for name, shown in (
-            (f"{field.auto_id}-error", field.errors),
-            (f"{field.auto_id}-help", field.help_text),
-        )
-        if shown
-    )
-    if described:
-        attributes["aria-describedby"] = described
-    if field.errors:
-        attributes["aria-invalid"] = "true"
-    if validate:
-        attributes |= {
-            "hx-post": validate,
-            "hx-trigger": "change delay:300ms",
-            "hx-target": "closest .field",
-            "hx-swap": "outerHTML",
-        }
-    if field.field.required and field.form.use_required_attribute:
-        attributes["required"] = True
-    kind = getattr(widget, "input_type", widget.__class__.__name__.lower())
-    return {
-        "field": field,
-        "control": field.as_widget(attrs=attributes),
-        "unit": unit,
-        "kind": kind,
-        "is_choice": kind == "checkbox" and not hasattr(widget, "choices"),
-        "is_group": kind in {"radio", "checkbox"} and hasattr(widget, "choices"),
-        "hide_label": hide_label,
-    }
+    return form_controls.describe(field, unit=unit, validate=validate, hide_label=hide_label)
 
 
 @register.inclusion_tag("components/button.html")
