@@ -9,7 +9,6 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,6 +18,7 @@ from django_prometheus.exports import ExportToDjangoView
 
 from alphastrat.core import jobs, live
 from alphastrat.core.access import Role, role_required
+from alphastrat.core.doctor import READINESS, Verdict, run_checks, worst
 from alphastrat.core.exports import table_response
 from alphastrat.core.forms import JobFilter
 from alphastrat.core.http import PageRequest, render_page
@@ -110,13 +110,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer whether this process can do its work: it reaches its database."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except OperationalError:
-        return JsonResponse({"status": "error", "database": "unreachable"}, status=503)
-    return JsonResponse({"status": "ok", "database": "ok"})
+    """Answer whether this process can do its work; what is wrong, `manage.py doctor` tells."""
+    findings = run_checks(READINESS, at=now())
+    verdict = worst(findings)
+    body = {"status": verdict, **{finding.name: finding.status for finding in findings}}
+    return JsonResponse(body, status=503 if verdict is Verdict.ERROR else 200)
 
 
 @require_GET

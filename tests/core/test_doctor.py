@@ -44,7 +44,6 @@ def no_database(monkeypatch):
     def refuse(*args, **options):
         raise OperationalError("connection refused\nmore lines")
 
-    monkeypatch.setattr(connection, "ensure_connection", refuse)
     monkeypatch.setattr(connection, "cursor", refuse)
     monkeypatch.setattr("alphastrat.core.heartbeats.newest", refuse)
     monkeypatch.setattr(MigrationExecutor, "__init__", refuse)
@@ -243,8 +242,17 @@ def test_the_command_answers_in_json():
 
 
 def test_readiness_asks_for_what_requests_need(client):
-    assert client.get("/readyz").status_code == 200
-    assert [check.__name__ for check in doctor.READINESS] == ["database", "migrations"]
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "database": "ok", "migrations": "ok"}
+
+
+def test_readiness_is_refused_without_a_database_and_tells_strangers_no_details(
+    client, no_database
+):
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"status": "error", "database": "error", "migrations": "error"}
 
 
 def test_production_settings_pass_the_deployment_check(tmp_path):

@@ -23,8 +23,9 @@ CLOCK_ERROR_SECONDS = 30.0
 
 @needs_database
 def database(at: datetime) -> Finding:
-    connection.ensure_connection()
-    number = connection.pg_version  # type: ignore[attr-defined]
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        number = int(cursor.fetchone()[0])
     detail = f"PostgreSQL {number // 10_000}.{number % 10_000}"
     if number < OLDEST_POSTGRESQL:
         return error("database", detail, "Use PostgreSQL 14 or newer.")
