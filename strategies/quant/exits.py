@@ -22,7 +22,8 @@ class ExitRules:
         Fraction of the entry fill price, > 0 (< 1 matters for shorts).
     trailing_stop : float or None
         Fraction in (0, 1) below the highest high since entry (above the lowest low for a
-        short). It moves only when a bar closes: within a bar nobody knows which came first.
+        short). Within a bar it follows the open only: nobody knows whether the bar's high came
+        before its low.
     max_bars : int or None
         Bars held, >= 1; leaves at the open after that many closes.
     cooldown_bars : int

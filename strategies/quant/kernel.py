@@ -378,7 +378,9 @@ def _exit(t: int, j: int, market: Market, exits: FloatArray, book: FloatArray) -
     """`execution.exit_fill` with two stops: the nearer one binds."""
     side = 1 if book[QUANTITY] > 0 else -1
     fixed = book[ENTRY_PRICE] * (1.0 - side * exits[STOP_LOSS])
-    trail = book[PEAK] * (1.0 - side * exits[TRAILING_STOP])
+    # The open comes before the rest of the bar, so the trail may follow it.
+    peak = side * max(side * book[PEAK], side * market.open[t, j])
+    trail = peak * (1.0 - side * exits[TRAILING_STOP])
     trails = not np.isnan(trail) and not side * (trail - fixed) <= 0.0
     stop = trail if trails else fixed
     target = book[ENTRY_PRICE] * (1.0 + side * exits[TAKE_PROFIT])

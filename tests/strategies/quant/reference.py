@@ -174,7 +174,8 @@ class Reference:
             if rules.stop_loss:
                 stops.append((side * position.entry * (1 - side * rules.stop_loss), 4))
             if rules.trailing_stop:
-                stops.append((side * position.peak * (1 - side * rules.trailing_stop), 6))
+                peak = side * max(side * position.peak, side * panel.open[t, j])
+                stops.append((side * peak * (1 - side * rules.trailing_stop), 6))
             signed, reason = max(stops, key=lambda s: (s[0], -s[1])) if stops else (math.nan, 0)
             target = position.entry * (1 + side * (rules.take_profit or math.nan))
             price, what = exit_fill(
