@@ -26,7 +26,8 @@ def read_times(values: pd.Series, timeframe: Timeframe, zone: ZoneInfo) -> pd.Se
     if timeframe.is_intraday:
         if times.dt.tz is None:
             times = times.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
-        return times.dt.tz_convert("UTC").dt.as_unit("us")
+        instants: pd.Series = times.dt.tz_convert("UTC").dt.as_unit("us")
+        return instants
     if times.dt.tz is not None:
         # A midnight in UTC is how vendors write a date; other instants fall on the local day.
         utc = times.dt.tz_convert("UTC")
@@ -35,7 +36,8 @@ def read_times(values: pd.Series, timeframe: Timeframe, zone: ZoneInfo) -> pd.Se
         else:
             times = times.dt.tz_convert(zone)
         times = times.dt.tz_localize(None)
-    return times.dt.normalize().dt.as_unit("us")
+    dates: pd.Series = times.dt.normalize().dt.as_unit("us")
+    return dates
 
 
 def _parse(values: pd.Series) -> pd.Series:
@@ -66,7 +68,8 @@ def _from_numbers(values: pd.Series) -> pd.Series:
         return pd.to_datetime(texts, format="%Y%m%d", errors="coerce")
     unit = next((unit for unit, largest in _EPOCH_UNITS if middle <= largest), "ns")
     whole = numbers.astype("Int64")
-    return pd.to_datetime(whole, unit=unit, errors="coerce", utc=True)
+    instants: pd.Series = pd.to_datetime(whole, unit=unit, errors="coerce", utc=True)  # type: ignore[call-overload]
+    return instants
 
 
 def _from_parts(texts: pd.Series, parts: pd.DataFrame) -> pd.Series:
