@@ -13,7 +13,7 @@ ROOT = Path(settings.BASE_DIR)
 TEMPLATES = sorted(
     path for path in (ROOT / "templates").rglob("*.html") if "emails" not in path.parts
 )
-SHEETS = [ROOT / "static/css/base.css", ROOT / "static/css/components.css"]
+SHEETS = [path for path in (ROOT / "static/css").glob("*.css") if path.name != "tokens.css"]
 SCRIPTS = sorted((ROOT / "static/js").glob("*.js"))
 
 FORBIDDEN_IN_TEMPLATES = {

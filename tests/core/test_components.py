@@ -93,7 +93,7 @@ def test_status_badge_has_a_word_and_a_hidden_shape(status: str) -> None:
 
 
 def test_every_shape_and_icon_is_drawn() -> None:
-    css = (settings.BASE_DIR / "static/css/components.css").read_text("utf-8")
+    css = (settings.BASE_DIR / "static/css/app.css").read_text("utf-8")
     drawn = set(re.findall(r"data-shape=(\w+)", css)) | {"square"}
     assert {status.shape for status in STATUSES.values()} <= drawn
     assert {page.icon for _, pages in GROUPS for page in pages} <= set(ICONS)
