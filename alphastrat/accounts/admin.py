@@ -18,6 +18,7 @@ from alphastrat.core.access import Role
 
 # Rights follow from the role alone: groups would be a second, silent source of them.
 admin.site.unregister(Group)
+admin.site.site_header = admin.site.site_title = "AlphaStrat administration"
 
 
 class PersonForm(UserChangeForm):  # type: ignore[type-arg]

@@ -12,7 +12,8 @@ from django.utils.functional import lazy
 from alphastrat.accounts.models import ApiToken, User, time_zone_names
 from alphastrat.core.access import Role
 
-LIFETIMES = {"30": "30 days", "90": "90 days", "365": "One year", "": "No expiry"}
+NO_END = "never"
+LIFETIMES = {"30": "30 days", "90": "90 days", "365": "One year", NO_END: "No expiry"}
 
 
 class SignInForm(AuthenticationForm):
@@ -56,9 +57,7 @@ class TokenForm(forms.Form):
         max_length=80, help_text="What will use it, such as “research notebook”."
     )
     scope = forms.ChoiceField(choices=ApiToken.Scope.choices)
-    lifetime = forms.ChoiceField(
-        label="Valid for", choices=list(LIFETIMES.items()), required=False, initial="90"
-    )
+    lifetime = forms.ChoiceField(label="Valid for", choices=list(LIFETIMES.items()), initial="90")
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,7 +68,7 @@ class TokenForm(forms.Form):
     def expires_at(self, *, at: datetime) -> datetime | None:
         """Return when the new token ends."""
         days = self.cleaned_data["lifetime"]
-        return at + timedelta(days=int(days)) if days else None
+        return None if days == NO_END else at + timedelta(days=int(days))
 
 
 def _time_zone_groups() -> list[tuple[str, list[tuple[str, str]]]]:

@@ -27,7 +27,7 @@ def test_a_changed_setting_is_recorded_with_who_and_from_where():
 def test_the_recorded_address_is_not_the_one_the_client_claims():
     alice = make_user()
     client = signed_in(alice)
-    form = {"name": "x", "scope": "read", "lifetime": ""}
+    form = {"name": "x", "scope": "read", "lifetime": "never"}
     client.post("/settings/tokens/", form, headers={"X-Forwarded-For": "8.8.8.8"})
     assert newest(ApiToken).remote_addr == "127.0.0.1"
 
@@ -35,7 +35,7 @@ def test_the_recorded_address_is_not_the_one_the_client_claims():
 def test_making_and_revoking_a_token_is_recorded_without_its_digest():
     alice = make_user()
     client = signed_in(alice)
-    client.post("/settings/tokens/", {"name": "x", "scope": "read", "lifetime": ""})
+    client.post("/settings/tokens/", {"name": "x", "scope": "read", "lifetime": "never"})
     token = ApiToken.objects.get()
     assert "digest" not in newest(ApiToken).changes
     client.post(f"/settings/tokens/{token.pk}/revoke/")

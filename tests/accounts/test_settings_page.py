@@ -75,7 +75,7 @@ def test_the_secret_of_a_new_token_is_shown_once_and_works():
 @pytest.mark.parametrize("wrong", [{"name": ""}, {"scope": "root"}, {"lifetime": "-5"}])
 def test_a_wrong_token_form_makes_no_token(wrong):
     client = signed_in(make_user())
-    form = {"name": "notebook", "scope": "read", "lifetime": "", **wrong}
+    form = {"name": "notebook", "scope": "read", "lifetime": "never", **wrong}
     assert client.post("/settings/tokens/", form).status_code == 422
     assert client.post("/settings/tokens/", form, headers=HTMX).status_code == 422
     assert not ApiToken.objects.exists()
@@ -84,7 +84,7 @@ def test_a_wrong_token_form_makes_no_token(wrong):
 def test_a_viewer_is_offered_read_tokens_only():
     client = signed_in(make_user(role="viewer"))
     assert 'value="read-write"' not in client.get("/settings/").text
-    form = {"name": "notebook", "scope": "read-write", "lifetime": ""}
+    form = {"name": "notebook", "scope": "read-write", "lifetime": "never"}
     assert client.post("/settings/tokens/", form).status_code == 422
 
 
