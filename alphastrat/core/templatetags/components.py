@@ -309,7 +309,7 @@ def empty_state(
         "action": action,
         "href": href,
         "icon": icon,
-        "heading": f"h{level}",
+        "heading": f"h{level}" if level else "p",
     }
 
 
