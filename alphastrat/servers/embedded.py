@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphastrat.servers import postgres, valkey
 from alphastrat.servers.account import server_account
 from alphastrat.servers.errors import ServerError
 from alphastrat.servers.ports import pick_port
@@ -149,19 +148,11 @@ class EmbeddedServers:
 def _server(name: str, var: Path, remembered: dict[str, Any], *, durable: bool) -> Server:
     kinds: dict[str, type[Server]] = {"postgres": Postgres, "valkey": Valkey}
     home = var / name
-    account = server_account(home, _programs(name))
     return kinds[name](
         home=home,
         log=var / "log" / f"{name}.log",
         port=pick_port(remembered.get("port")),
         password=remembered.get("password") or secrets.token_urlsafe(24),
-        account=account,
+        account=server_account(home),
         durable=durable,
     )
-
-
-def _programs(name: str) -> list[Path]:
-    if name == "valkey":
-        return [valkey.program()]
-    directory = postgres.programs_dir()
-    return [directory / "postgres", directory / "initdb"]

