@@ -1,0 +1,129 @@
+"""Overfitting statistics agree with the published code and with their limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from strategies.quant.overfitting import (
+    Rank,
+    best_on_plateau,
+    block_moments,
+    deflated_sharpe_of_trials,
+    overfitting_from_blocks,
+    overfitting_probability,
+    parameter_stability,
+    smoothed_values,
+)
+from tests.strategies.quant.builders import FIXTURES, load_fixture
+
+RATE = 0.03 / 252
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    return np.loadtxt(FIXTURES / "data" / "pbo_matrix_200x40.csv", delimiter=",")
+
+
+def test_cscv_agrees_with_the_published_package(noise: np.ndarray) -> None:
+    expected = load_fixture("pbo__noise_200x40_s4")["values"]
+    four = overfitting_probability(noise, n_blocks=4, rate=RATE, rank=Rank.OVER_N)
+    assert len(four.logits) == expected["n_combinations_S4"]
+    assert four.probability == pytest.approx(expected["pbo_S4"], abs=1e-12)
+    assert four.loss_probability == pytest.approx(expected["prob_oos_loss_S4"], abs=1e-12)
+    logits = expected["logits_S4_rank_over_N (package convention)"]
+    np.testing.assert_allclose(four.logits, logits, atol=1e-8)
+    eight = overfitting_probability(noise, n_blocks=8, rate=RATE)
+    assert len(eight.logits) == expected["n_combinations_S8"]
+    assert eight.probability == pytest.approx(expected["pbo_S8"], abs=1e-9)
+    assert eight.loss_probability == pytest.approx(expected["prob_oos_loss_S8"], abs=5e-4)
+
+
+def test_cscv_limits(noise: np.ndarray) -> None:
+    expected = load_fixture("pbo__analytic_limits")["values"]
+    best = noise.copy()
+    best[:, 7] += 10.0
+    sixteen = overfitting_probability(best[:, :10], n_blocks=16)
+    assert len(sixteen.logits) == expected["C(16,8)"]
+    assert sixteen.probability == expected["pbo_when_one_column_dominates_in_every_block"]
+    assert (sixteen.chosen == 7).all()
+    rng = np.random.default_rng(1)
+    runs = [
+        overfitting_probability(rng.normal(size=(320, 20)), n_blocks=8).probability
+        for _ in range(30)
+    ]
+    assert np.mean(runs) == pytest.approx(expected["expected_pbo_of_iid_noise"], abs=0.15)
+
+
+def test_block_sums_are_all_that_cscv_needs(noise: np.ndarray) -> None:
+    from_blocks = overfitting_from_blocks(*block_moments(noise, 8), rate=RATE)
+    whole = overfitting_probability(noise, n_blocks=8, rate=RATE)
+    np.testing.assert_array_equal(from_blocks.logits, whole.logits)
+
+
+def test_in_sample_performance_equals_the_direct_sharpe_ratio(noise: np.ndarray) -> None:
+    result = overfitting_probability(noise, n_blocks=4)
+    first = noise[:100]  # blocks 0 and 1 are the first split
+    direct = (first.mean(axis=0) / first.std(axis=0, ddof=1)).max()
+    assert result.in_sample[0] == pytest.approx(direct)
+
+
+@pytest.mark.parametrize(("shape", "n_blocks"), [((100, 1), 4), ((100, 5), 3), ((6, 5), 4)])
+def test_too_little_for_cscv_is_refused(shape: tuple[int, int], n_blocks: int) -> None:
+    with pytest.raises(ValueError, match="block"):
+        overfitting_probability(np.random.default_rng(0).normal(size=shape), n_blocks=n_blocks)
+
+
+def test_deflation_grows_with_the_trials_and_forgives_copies() -> None:
+    rng = np.random.default_rng(5)
+    trials = rng.normal(0.0005, 0.01, (1000, 30))
+    sharpes = trials.mean(axis=0) / trials.std(axis=0, ddof=1)
+    best = trials[:, sharpes.argmax()]
+    few = deflated_sharpe_of_trials(best, sharpes)
+    many = deflated_sharpe_of_trials(best, sharpes, n_trials=3_000)
+    assert (few.n_trials, many.n_trials) == (30, 3_000)
+    assert many.probability < few.probability
+    copies = np.repeat(trials[:, :3], 10, axis=1) + rng.normal(0, 1e-6, (1000, 30))
+    known = deflated_sharpe_of_trials(best, sharpes, trial_returns=copies)
+    assert known.n_effective < 4
+    assert known.probability_effective > known.probability
+
+
+def test_trials_that_never_traded_still_count() -> None:
+    returns = np.random.default_rng(0).normal(0.001, 0.01, 300)
+    result = deflated_sharpe_of_trials(returns, np.array([0.1, np.nan, np.nan]))
+    assert result.n_trials == 3
+
+
+def test_a_constant_record_is_refused() -> None:
+    with pytest.raises(ValueError, match="not all equal"):
+        deflated_sharpe_of_trials(np.zeros(100), np.array([0.1]))
+
+
+GRID = [{"a": a, "b": b} for a in (1, 2, 3, 4, 5) for b in (10, 20, 30)]
+
+
+def test_a_spike_is_unstable_and_a_plateau_stable() -> None:
+    spike = np.zeros(15)
+    spike[7] = 1.0
+    assert parameter_stability(GRID, spike, 7).ratio == 0.0
+    plateau = parameter_stability(GRID, np.ones(15), 7)
+    assert (plateau.ratio, plateau.share_positive, plateau.n_neighbours) == (1.0, 1.0, 8)
+    assert not plateau.is_on_edge
+    assert parameter_stability(GRID, np.ones(15), 0).is_on_edge
+
+
+def test_stability_is_undefined_without_neighbours_or_profit() -> None:
+    assert math.isnan(parameter_stability(GRID[:1], np.ones(1), 0).ratio)
+    assert math.isnan(parameter_stability(GRID, -np.ones(15), 7).ratio)
+
+
+def test_the_plateau_beats_the_spike() -> None:
+    values = np.zeros(15)
+    values[2] = 1.2  # a spike in a corner
+    values[[9, 10, 12, 13]] = 1.0
+    assert int(np.argmax(values)) == 2
+    assert best_on_plateau(GRID, values) in {9, 10, 12, 13}
+    assert np.allclose(smoothed_values(GRID, np.ones(15)), 1.0)
