@@ -199,11 +199,11 @@ const flush = async (figure, chart) => {
   chart.timer = null;
   const points = chart.pending.splice(0);
   const index = chart.data?.findIndex(({meta}) => meta?.role === 'live' || meta?.role === 'equity') ?? -1;
-  if (index < 0 || !points.length || !chart.canvas || document.hidden) return;
+  if (index < 0 || !points.length || !chart.canvas) return;
   const trace = chart.data[index];
   trace.x = [...trace.x, ...points.map(({x}) => x)].slice(-MAX_POINTS);
   trace.y = [...trace.y, ...points.map(({y}) => y)].slice(-MAX_POINTS);
-  await draw(figure);
+  if (!document.hidden) await draw(figure);
 };
 window.addEventListener('live:event', ({detail}) => {
   if (detail.kind !== 'equity') return;
@@ -241,6 +241,7 @@ const scan = () => {
 };
 const repaint = () => { for (const [figure, chart] of open) if (chart.canvas) draw(figure); };
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
+document.addEventListener('visibilitychange', () => { if (!document.hidden) repaint(); });
 new MutationObserver(repaint).observe(document.documentElement, {attributeFilter: ['data-theme', 'data-pnl']});
 document.addEventListener('htmx:after:swap', scan);
 scan();
