@@ -17,6 +17,7 @@ from alphastrat.accounts.api_access import SessionAccess, TokenAccess
 from alphastrat.core.api import router as jobs_router
 from alphastrat.core.api_root import ProductApi
 from alphastrat.core.throttling import Rate, UserThrottle
+from alphastrat.marketdata.api import router as marketdata_router
 
 DESCRIPTION = """
 Sign in and try it here, or send `Authorization: Bearer <token>` with a token from your settings
@@ -54,3 +55,4 @@ api = ProductApi(
 )
 api.add_router("/me", accounts_router)
 api.add_router("/jobs", jobs_router)
+api.add_router("", marketdata_router)

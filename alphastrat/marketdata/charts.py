@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 from django.utils.safestring import SafeString
 
 from alphastrat.core import charts
 from alphastrat.core.charts import Figure, Panel
+
+_PANELS = (Panel("Price", "price", 3.5), Panel("Volume", "count", 1.0))
+SATURDAY = 5
 
 
 def price_figure(bars: pd.DataFrame, *, symbol: str, summary: str) -> Figure:
@@ -19,8 +23,29 @@ def price_figure(bars: pd.DataFrame, *, symbol: str, summary: str) -> Figure:
         charts.candlesticks(shown, name=symbol),
         charts.columns(times, shown["volume"], name="Volume", role="volume", panel=2),
     ]
-    panels = (Panel("Price", "price", 3.5), Panel("Volume", "count", 1.0))
-    return charts.figure(traces, panels=panels, summary=summary, legend=False)
+    drawn = charts.figure(traces, panels=_PANELS, summary=summary, legend=False)
+    drawn["layout"]["xaxis"]["rangebreaks"] = closed_days(shown.index)
+    return drawn
+
+
+def closed_days(index: pd.DatetimeIndex) -> list[dict[str, Any]]:
+    """Return the days without a bar that a time axis leaves out: weekends and holidays.
+
+    Markets that never close have none; an axis of weeks or months has no days to leave out.
+    """
+    days = index.normalize().tz_localize(None).unique()
+    if len(days) < 2 or pd.Series(days).diff().median() > pd.Timedelta(days=1):
+        return []
+    absent = pd.date_range(days[0], days[-1]).difference(days)
+    if len(absent) == 0:
+        return []
+    breaks: list[dict[str, Any]] = []
+    if (absent.dayofweek >= SATURDAY).sum() and not (days.dayofweek >= SATURDAY).any():
+        breaks.append({"bounds": ["sat", "mon"]})
+        absent = absent[absent.dayofweek < SATURDAY]
+    if len(absent):
+        breaks.append({"values": [f"{day:%Y-%m-%d}" for day in absent]})
+    return breaks
 
 
 def price_preview(bars: pd.DataFrame) -> SafeString:

@@ -84,7 +84,7 @@ class InstrumentFilter(forms.Form):
 def with_market_data(instruments: QuerySet[Instrument]) -> QuerySet[Instrument]:
     """Bring along the series of each instrument and how many findings on them are open."""
     series = BarSeries.objects.filter(bar_count__gt=0).order_by("-bar_count")
-    open_findings = Count("series__findings", Q(series__findings__resolved_at__isnull=True))
+    open_findings = Count("series__findings", filter=Q(series__findings__resolved_at__isnull=True))
     return instruments.prefetch_related(Prefetch("series", series)).annotate(
         n_findings=open_findings
     )

@@ -81,8 +81,8 @@ def job_counts(user: Any, *, at: datetime) -> JobCounts:
     """Count the user's running jobs and the day's failures."""
     recent = Q(finished_at__gt=at - timedelta(days=1), status=JobStatus.FAILED)
     counts = Job.objects.for_user(user).aggregate(
-        n_active=Count("pk", Q(status__in=["queued", "running"])),
-        n_failed=Count("pk", recent),
+        n_active=Count("pk", filter=Q(status__in=["queued", "running"])),
+        n_failed=Count("pk", filter=recent),
     )
     return JobCounts(**counts)
 

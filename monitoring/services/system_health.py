@@ -37,11 +37,11 @@ def queue(*, at: datetime) -> Queue:
     """Count everybody's jobs."""
     recent = Q(finished_at__gt=at - timedelta(days=1))
     counts = Job.objects.aggregate(
-        n_queued=Count("pk", Q(status="queued")),
-        n_running=Count("pk", Q(status="running")),
-        n_failed=Count("pk", Q(status="failed") & recent),
-        n_succeeded=Count("pk", Q(status="succeeded") & recent),
-        oldest=Min("due_at", Q(status="queued", due_at__lte=at)),
+        n_queued=Count("pk", filter=Q(status="queued")),
+        n_running=Count("pk", filter=Q(status="running")),
+        n_failed=Count("pk", filter=Q(status="failed") & recent),
+        n_succeeded=Count("pk", filter=Q(status="succeeded") & recent),
+        oldest=Min("due_at", filter=Q(status="queued", due_at__lte=at)),
     )
     oldest = counts.pop("oldest")
     return Queue(**counts, oldest_wait=at - oldest if oldest else None)
