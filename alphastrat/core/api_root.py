@@ -40,6 +40,8 @@ class LocalSwagger(Swagger):
     """The interactive description, from our own origin and without inline code."""
 
     template = "accounts/api_docs.html"
+    # Swagger would send the description's address to a validator on the web.
+    default_settings = {**Swagger.default_settings, "validatorUrl": None}
 
 
 class ProductApi(NinjaAPI):

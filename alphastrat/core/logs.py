@@ -49,4 +49,6 @@ def configure(options: dict[str, str]) -> None:
 def _renderer(name: str) -> list[Any]:
     if name == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=False)]
+    # The default draws local variables where rich is installed, passwords among them.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 import logging
 from datetime import timedelta
 
 import pytest
+import structlog
 from axes.models import AccessAttempt
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
+from alphastrat.core import logs
 from tests.factories import PASSWORD, make_user, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -166,3 +169,26 @@ def test_no_password_or_token_reaches_the_log(client, caplog, settings):
     assert "hunter3-secret" not in caplog.text
     stored = AccessAttempt.objects.get()
     assert "hunter2-secret" not in f"{stored.get_data}{stored.post_data}"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_logged_failure_shows_no_local_variables(form):
+    out = io.StringIO()
+    configured = logging.StreamHandler(out)
+    configured.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *logs._renderer(form),
+            ]
+        )
+    )
+    logger = logging.getLogger(f"failing.{form}")
+    logger.addHandler(configured)
+    password = "-".join(("hunter2", "secret"))
+    try:
+        raise RuntimeError(f"{len(password)} characters")
+    except RuntimeError:
+        logger.exception("sign-in failed")
+    assert "RuntimeError: 14 characters" in out.getvalue()
+    assert "hunter2-secret" not in out.getvalue()

@@ -444,5 +444,6 @@ def test_the_description_page_loads_from_our_origin_without_inline_code():
     page = signed_in(make_user()).get("/api/v1/docs")
     assert page.status_code == 200
     assert "https://" not in page.text
+    assert '"validatorUrl": null' in page.text
     assert "<style" not in page.text
     assert page.text.count("<script ") == 3  # one block of JSON, two files
