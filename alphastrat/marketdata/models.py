@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
@@ -357,3 +358,37 @@ class BarRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series_id} {self.opened_at:%Y-%m-%d %H:%M} restated"
+
+
+class FeedPosition(models.Model):
+    """How far a replay has come. It moves in the transaction that stores the bars."""
+
+    name = models.CharField(primary_key=True, max_length=60)
+    # The stored series that is replayed, by symbol: chosen once, so that sources are never mixed.
+    series = models.JSONField(default=dict)
+    starts_at = models.DateTimeField(help_text="Bars that close later are the live period.")
+    position_at = models.DateTimeField(help_text="Every bar that closed by then is stored.")
+    stepped_at = models.DateTimeField(help_text="When the last step was taken, by the clock.")
+    n_bars = models.PositiveBigIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(position_at__gte=F("starts_at")),
+                name="marketdata_feedposition_moves_forward",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.position_at:%Y-%m-%d %H:%M}"
+
+
+class CallBudget(models.Model):
+    """The newest calls promised to a vendor, by all processes together."""
+
+    name = models.CharField(primary_key=True, max_length=60)
+    promised_at = ArrayField(models.DateTimeField(), default=list)
+
+    def __str__(self) -> str:
+        return self.name
