@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 from alphastrat.settings import *  # noqa: F403
-from alphastrat.settings import Q_CLUSTER, STORAGES, VAR_DIR
+from alphastrat.settings import CHANNEL_LAYERS, Q_CLUSTER, STORAGES, VAR_DIR
+
+# Test processes side by side share one Valkey: each has names of its own there.
+PART = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     **STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-Q_CLUSTER = {**Q_CLUSTER, "name": "alphastrat-test", "sync": False}
+Q_CLUSTER = {**Q_CLUSTER, "name": f"alphastrat-test-{PART}", "sync": False}
+CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] = f"alphastrat-test-{PART}"
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 UPLOAD_DIR = VAR_DIR / "test-uploads"
 LOG_LEVEL = "WARNING"
