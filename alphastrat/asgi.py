@@ -20,7 +20,7 @@ from alphastrat.routing import websocket_application  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": WSGIMiddleware(http_application, workers=8),
+        "http": WSGIMiddleware(http_application, workers=8),  # type: ignore[arg-type]
         "websocket": websocket_application,
     }
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from alphastrat.settings import *  # noqa: F403
-from alphastrat.settings import CHANNEL_LAYERS, Q_CLUSTER, STORAGES, VAR_DIR
+from alphastrat.settings import CHANNEL_LAYERS, Q_CLUSTER, REDIS_URL, STORAGES, VAR_DIR
 
 # Test processes side by side share one Valkey: each has names of its own there.
 PART = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -16,7 +16,12 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 Q_CLUSTER = {**Q_CLUSTER, "name": f"alphastrat-test-{PART}", "sync": False}
-CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] = f"alphastrat-test-{PART}"
+CHANNEL_LAYERS = {
+    "default": {
+        **CHANNEL_LAYERS["default"],
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": f"alphastrat-test-{PART}"},
+    }
+}
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 UPLOAD_DIR = VAR_DIR / "test-uploads"
 LOG_LEVEL = "WARNING"

@@ -16,7 +16,7 @@ from django.utils.timezone import now
 from alphastrat.core import events
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.live import publish
-from alphastrat.core.models import Job
+from alphastrat.core.models import Job, JobStatus
 
 BEAT_SECONDS = 3.0
 WRITE_SECONDS = 0.5
@@ -58,7 +58,7 @@ class JobProgress:
         self._write(checkpoint=self.checkpoint, done=self.job.done, total=self.job.total)
 
     def finish(
-        self, status: Job.Status, *, result: Any = None, error: str = "", error_code: str = ""
+        self, status: JobStatus, *, result: Any = None, error: str = "", error_code: str = ""
     ) -> None:
         """End the job and tell whoever watches."""
         with transaction.atomic():

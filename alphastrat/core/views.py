@@ -123,7 +123,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     by_token = settings.METRICS_TOKEN and secrets.compare_digest(given, settings.METRICS_TOKEN)
     user = request.user
-    if not by_token and not (user.is_authenticated and user.has_role(Role.ADMIN)):  # type: ignore[union-attr]
+    if not by_token and not (user.is_authenticated and user.has_role(Role.ADMIN)):
         raise PermissionDenied("Metrics need METRICS_TOKEN or the admin role.")
     response: HttpResponse = ExportToDjangoView(request)
     return response
@@ -143,4 +143,4 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     # The request's own context may be what failed: render the page without it.
-    return render(None, "500.html", {"request_id": getattr(request, "id", "")}, status=500)  # type: ignore[arg-type]
+    return render(None, "500.html", {"request_id": getattr(request, "id", "")}, status=500)
