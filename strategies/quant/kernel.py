@@ -107,6 +107,7 @@ TRIP_COLUMNS = (
 )
 N_FILLS, N_TRIPS, N_DENIED, N_PARTIAL, IS_RUINED = range(5)
 N_COUNTS = 5
+DUST = 1e-9
 
 # IntEnum members are not numba constants; plain ints are.
 _ENTRY, _SIGNAL, _REVERSAL, _TIME, _STOP, _TARGET, _TRAILING, _RUIN = (int(r) for r in Reason)
@@ -128,6 +129,7 @@ def run(market: Market, wanted: Wanted, terms: Terms, exits: FloatArray, out: Ou
     has_exits = not np.isnan(exits[:MAX_BARS]).all()
     cash = terms.cash
     is_pending, is_held = False, False
+    max_bars = exits[MAX_BARS] if exits[MAX_BARS] > 0.0 else np.inf
     # The loop itself touches bare arrays only: it is what a sweep spends its time in.
     for t in range(close.shape[0]):
         if is_pending:
@@ -137,30 +139,36 @@ def run(market: Market, wanted: Wanted, terms: Terms, exits: FloatArray, out: Ou
         is_pending, is_held = counts[IS_RUINED] != 0, False
         equity = cash
         for j in range(close.shape[1]):
-            quantity = book[j, QUANTITY]
-            if not np.isnan(close[t, j]):
+            quantity, mark, wish = book[j, QUANTITY], close[t, j], wishes[t, j]
+            if np.isnan(mark):
+                last = int(book[j, LAST])
+                mark, wish = close[last, j], wishes[last, j]
+            else:
                 book[j, LAST] = t
-                book[j, COOL] = max(book[j, COOL] - 1.0, 0.0)
+                if book[j, COOL] > 0.0:
+                    book[j, COOL] -= 1.0
                 if quantity != 0.0:
                     borrowed = _hold(t, j, market, terms, book)
                     cash -= borrowed
                     equity -= borrowed
-            side = 1 if quantity > 0.0 else (-1 if quantity < 0.0 else 0)
-            last = int(book[j, LAST])
-            if next_position(side, wishes[last, j]) != side:
-                is_pending = True
+            out.positions[t, j] = quantity
+            is_pending = _is_due(quantity, wish, book[j, HELD], max_bars) or is_pending
             if quantity != 0.0:
                 is_held = True
-                is_pending = is_pending or (
-                    exits[MAX_BARS] > 0 and book[j, HELD] >= exits[MAX_BARS]
-                )
-                equity += quantity * close[last, j]
-            out.positions[t, j] = quantity
+                equity += quantity * mark
         out.cash[t], out.equity[t] = cash, equity
         if equity <= 0.0:
             counts[IS_RUINED] = 1
             is_pending = True
     _write_open(market, out)
+
+
+@compiled
+def _is_due(quantity: float, wish: int, held: float, max_bars: float) -> bool:
+    if quantity == 0.0:
+        return wish != 0 and next_position(0, wish) != 0
+    side = 1 if quantity > 0.0 else -1
+    return held >= max_bars or (wish != 0 and next_position(side, wish) != side)
 
 
 @compiled
@@ -286,7 +294,8 @@ def _enter(
         max(free, 0.0), fill, terms.per_share, terms.commission_bps, terms.minimum
     )
     quantity = _whole_lots(min(full, possible), terms.granularity)
-    if not quantity > 0.0:
+    # Rounding leaves a trace of cash after everything was spent; it is not worth a position.
+    if not quantity * fill > DUST * abs(equity):
         out.counts[N_DENIED] += 1
         return 0.0
     if quantity < _whole_lots(full, terms.granularity) * (1.0 - 1e-9):

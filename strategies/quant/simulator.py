@@ -251,7 +251,7 @@ def simulate(
     market = market_arrays(panel)
     capacity = max(256, panel.n_bars // 2)
     while True:
-        out = _outcome(panel.n_bars, panel.n_assets, capacity)
+        out = outcome_arrays(panel.n_bars, panel.n_assets, capacity)
         kernel.run(market, wanted, terms(config), config.exits.as_array(), out)
         needed = int(max(out.counts[kernel.N_FILLS], out.counts[kernel.N_TRIPS]))
         if needed <= capacity:
@@ -286,7 +286,7 @@ def simulate_each(
             _column(wanted.weights, j),
             _column(wanted.priority, j),
         )
-        out = _outcome(panel.n_bars, 1, 2 * panel.n_bars)
+        out = outcome_arrays(panel.n_bars, 1, 2 * panel.n_bars)
         kernel.run(market, own, rules, exits, out)
         volume = _column(panel.volume, j)
         one = Panel(
@@ -359,7 +359,8 @@ def _wanted(
     )
 
 
-def _outcome(n_bars: int, n_assets: int, capacity: int) -> kernel.Outcome:
+def outcome_arrays(n_bars: int, n_assets: int, capacity: int) -> kernel.Outcome:
+    """Return arrays for the kernel to write to, with room for `capacity` fills and trips."""
     return kernel.Outcome(
         equity=np.empty(n_bars),
         cash=np.empty(n_bars),

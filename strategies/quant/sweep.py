@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from alphastrat.quant.types import FloatArray
-from strategies.quant import kernel
-from strategies.quant.compiled import compiled
 from strategies.quant.exits import ExitRules
 from strategies.quant.memo import memo
 from strategies.quant.panel import Panel, as_panel
@@ -23,25 +22,14 @@ from strategies.quant.simulator import (
     Bars,
     SimulationConfig,
     market_arrays,
+    outcome_arrays,
     sizing_weights,
     terms,
 )
+from strategies.quant.sweep_kernel import METRICS, Float32Array, run_all
 
-METRICS = (
-    "total_return",
-    "mean_return",
-    "volatility",
-    "sharpe",
-    "max_drawdown",
-    "n_trips",
-    "win_rate",
-    "profit_factor",
-    "exposure",
-    "turnover",
-)
 CHUNK = 256
-
-Float32Array = npt.NDArray[np.float32]
+SETS_PER_THREAD = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,14 +146,14 @@ def sweep(
         If a parameter set is not accepted by the plug-in.
     """
     panel = as_panel(bars)
-    engine = _Engine(panel, config, n_blocks, keep_returns)
+    engine = _Engine(panel, config, n_blocks)
     n_done = 0
     for chunk in _chunks(parameter_sets):
-        engine.run(*wish_cube(key, chunk, panel, exits=config.exits))
+        engine.run(wish_cube(key, chunk, panel, exits=config.exits), keep_returns=keep_returns)
         n_done += len(chunk)
         if progress is not None:
             progress(n_done)
-    return engine.result()
+    return engine.result(keep_returns=keep_returns)
 
 
 def sweep_wishes(
@@ -209,11 +197,12 @@ def sweep_wishes(
             f"wishes of shape {wishes.shape} do not belong to {panel.n_bars} bars of "
             f"{panel.n_assets} instruments"
         )
-    engine = _Engine(panel, config, n_blocks, keep_returns)
-    rules = exits or [config.exits] * len(cube)
-    levels = np.stack([rule.as_array() for rule in rules]) if len(cube) else np.empty((0, 5))
-    engine.run(cube, np.ones((1, panel.n_bars, panel.n_assets)), levels)
-    return engine.result()
+    engine = _Engine(panel, config, n_blocks)
+    rules = [config.exits] * len(cube) if exits is None else exits
+    levels = np.array([rule.as_array() for rule in rules]).reshape(len(cube), 5)
+    priority = np.ones((1, panel.n_bars, panel.n_assets))
+    engine.run(WishCube(cube, priority, levels), keep_returns=keep_returns)
+    return engine.result(keep_returns=keep_returns)
 
 
 def sweep_cube(
@@ -225,9 +214,9 @@ def sweep_cube(
     keep_returns: bool = False,
 ) -> SweepResult:
     """Simulate a cube of wishes, see `sweep_wishes`."""
-    engine = _Engine(panel, config, n_blocks, keep_returns)
-    engine.run(*cube)
-    return engine.result()
+    engine = _Engine(panel, config, n_blocks)
+    engine.run(cube, keep_returns=keep_returns)
+    return engine.result(keep_returns=keep_returns)
 
 
 def estimate_sweep(
@@ -360,66 +349,55 @@ def _chunks(parameter_sets: Iterable[Mapping[str, Any]]) -> Iterator[list[Mappin
 
 
 class _Engine:
-    """Scratch arrays of one account, reused for every set."""
+    """Runs sets on the same market and collects their metrics."""
 
-    def __init__(
-        self,
-        panel: Panel,
-        config: SimulationConfig,
-        n_blocks: int,
-        keep_returns: bool,  # noqa: FBT001
-    ) -> None:
-        n_bars, n_assets = panel.n_bars, panel.n_assets
+    def __init__(self, panel: Panel, config: SimulationConfig, n_blocks: int) -> None:
         self.market = market_arrays(panel)
         self.weights = sizing_weights(panel, config)
         self.terms = terms(config)
         self.periods_per_year = float(config.periods_per_year)
-        edges = np.linspace(0, n_bars, n_blocks + 1)
-        self.edges = edges.astype(np.int64)
-        self.keep_returns = keep_returns
-        capacity = 3 * n_bars * n_assets
-        self.out = kernel.Outcome(
-            equity=np.empty(n_bars),
-            cash=np.empty(n_bars),
-            positions=np.empty((n_bars, n_assets)),
-            fills=np.empty((capacity, len(kernel.FILL_COLUMNS))),
-            trips=np.empty((capacity, len(kernel.TRIP_COLUMNS))),
-            open_trips=np.empty((n_assets, len(kernel.TRIP_COLUMNS))),
-            book=np.empty((n_assets, kernel.N_BOOK)),
-            counts=np.empty(kernel.N_COUNTS, np.int64),
-        )
+        self.edges = np.linspace(0, panel.n_bars, n_blocks + 1).astype(np.int64)
         self.parts: list[tuple[FloatArray, FloatArray, FloatArray, Float32Array]] = []
 
-    def run(self, wishes: WishArray, priority: FloatArray, exits: FloatArray) -> None:
-        n_sets, n_bars, _ = wishes.shape
+    def run(self, cube: WishCube, *, keep_returns: bool) -> None:
+        n_sets, n_bars, _ = cube.wishes.shape
         n_blocks = len(self.edges) - 1
-        metrics = np.empty((n_sets, len(METRICS)))
-        sums, squares = np.empty((n_sets, n_blocks)), np.empty((n_sets, n_blocks))
-        returns = np.empty((n_sets if self.keep_returns else 0, n_bars), np.float32)
-        _run_all(
+        part = (
+            np.empty((n_sets, len(METRICS))),
+            np.empty((n_sets, n_blocks)),
+            np.empty((n_sets, n_blocks)),
+            np.empty((n_sets, n_bars if keep_returns else 0), np.float32),
+        )
+        # Sets are independent and the kernel holds no lock: the split changes no result.
+        n_threads = min(os.cpu_count() or 1, 1 + n_sets // SETS_PER_THREAD)
+        cuts = np.linspace(0, n_sets, n_threads + 1).astype(int).tolist()
+        spans = [slice(*cut) for cut in pairwise(cuts)]
+        with ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(lambda span: self._run_span(cube, part, span), spans))
+        self.parts.append(part)
+
+    def _run_span(self, cube: WishCube, part: tuple[Any, ...], span: slice) -> None:
+        n_bars, n_assets = self.market.close.shape
+        run_all(
             self.market,
-            wishes,
+            cube.wishes[span],
             self.weights,
-            priority,
+            cube.priority if len(cube.priority) == 1 else cube.priority[span],
             self.terms,
-            exits,
-            self.out,
+            cube.exits[span],
+            outcome_arrays(n_bars, n_assets, 3 * n_bars * n_assets),
             self.edges,
             self.periods_per_year,
-            metrics,
-            sums,
-            squares,
-            returns,
+            *(array[span] for array in part),
         )
-        self.parts.append((metrics, sums, squares, returns))
 
-    def result(self) -> SweepResult:
+    def result(self, *, keep_returns: bool) -> SweepResult:
         n_blocks, n_bars = len(self.edges) - 1, len(self.market.close)
         empty = (
             np.empty((0, len(METRICS))),
             np.empty((0, n_blocks)),
             np.empty((0, n_blocks)),
-            np.empty((0, n_bars), np.float32),
+            np.empty((0, n_bars if keep_returns else 0), np.float32),
         )
         stacked = [np.concatenate(part) for part in zip(empty, *self.parts, strict=True)]
         metrics, sums, squares, returns = stacked
@@ -428,102 +406,5 @@ class _Engine:
             block_sums=sums,
             block_squares=squares,
             block_sizes=np.diff(self.edges).astype(np.float64),
-            returns=returns.astype(np.float32) if self.keep_returns else None,
+            returns=returns.astype(np.float32) if keep_returns else None,
         )
-
-
-@compiled
-def _run_all(
-    market: kernel.Market,
-    wishes: WishArray,
-    weights: FloatArray,
-    priority: FloatArray,
-    terms: kernel.Terms,
-    exits: FloatArray,
-    out: kernel.Outcome,
-    edges: npt.NDArray[np.int64],
-    periods_per_year: float,
-    metrics: FloatArray,
-    sums: FloatArray,
-    squares: FloatArray,
-    returns: Float32Array,
-) -> None:
-    for i in range(wishes.shape[0]):
-        wanted = kernel.Wanted(wishes[i], weights, priority[i % priority.shape[0]])
-        kernel.run(market, wanted, terms, exits[i], out)
-        _blocks(out.equity, terms.cash, edges, sums[i], squares[i])
-        _measure(out, terms.cash, periods_per_year, sums[i].sum(), metrics[i])
-        if returns.shape[0] > 0:
-            before = terms.cash
-            for t in range(out.equity.size):
-                returns[i, t] = out.equity[t] / before - 1.0
-                before = out.equity[t]
-
-
-@compiled
-def _blocks(
-    equity: FloatArray,
-    cash: float,
-    edges: npt.NDArray[np.int64],
-    sums: FloatArray,
-    squares: FloatArray,
-) -> None:
-    before = cash
-    for b in range(edges.size - 1):
-        total, square = 0.0, 0.0
-        for t in range(edges[b], edges[b + 1]):
-            change = equity[t] / before - 1.0
-            before = equity[t]
-            total += change
-            square += change * change
-        sums[b], squares[b] = total, square
-
-
-@compiled
-def _measure(
-    out: kernel.Outcome,
-    cash: float,
-    periods_per_year: float,
-    total: float,
-    row: FloatArray,
-) -> None:
-    n_bars = out.equity.size
-    mean = total / n_bars
-    square, worst, peak, before, n_exposed = 0.0, 0.0, cash, cash, 0
-    for t in range(n_bars):
-        value = out.equity[t]
-        square += (value / before - 1.0 - mean) ** 2
-        before = value
-        peak = max(peak, value)
-        worst = min(worst, value / peak - 1.0)
-        for j in range(out.positions.shape[1]):
-            if out.positions[t, j] != 0.0:
-                n_exposed += 1
-                break
-    volatility = np.sqrt(square / (n_bars - 1)) if n_bars > 1 else np.nan
-    row[0], row[1], row[2] = before / cash - 1.0, mean, volatility
-    # Rounding leaves a deviation of 1e-17 where nothing was traded.
-    row[3] = mean / volatility * np.sqrt(periods_per_year) if volatility > 1e-12 else np.nan
-    row[4] = worst
-    _measure_trips(out, row)
-    row[8] = n_exposed / n_bars
-    traded = 0.0
-    for k in range(out.counts[kernel.N_FILLS]):
-        traded += abs(out.fills[k, 2]) * out.fills[k, 3]
-    row[9] = traded / cash
-
-
-@compiled
-def _measure_trips(out: kernel.Outcome, row: FloatArray) -> None:
-    n_trips = out.counts[kernel.N_TRIPS]
-    n_wins, gained, lost = 0, 0.0, 0.0
-    for k in range(n_trips):
-        pnl = out.trips[k, 10]
-        if pnl > 0.0:
-            n_wins += 1
-            gained += pnl
-        else:
-            lost -= pnl
-    row[5] = n_trips
-    row[6] = n_wins / n_trips if n_trips > 0 else np.nan
-    row[7] = gained / lost if lost > 0.0 else np.nan

@@ -144,7 +144,7 @@ class Reference:
             if self.config.granularity:
                 lots = math.floor(quantity / self.config.granularity + 1e-9)
                 quantity = lots * self.config.granularity
-            if not quantity > 0:
+            if not quantity * fill > 1e-9 * abs(equity):
                 continue
             paid = self.costs.commission(quantity, fill)
             account.cash -= side * quantity * fill + paid
