@@ -118,7 +118,11 @@ class Bar(models.Model):
     """One OHLCV record. The key is the opening time; the value is known at the close."""
 
     pk = models.CompositePrimaryKey("series_id", "opened_at")
-    series = models.ForeignKey(BarSeries, models.CASCADE, related_name="bars", db_index=False)
+    # No constraint in the database: PostgreSQL checks it row by row, which takes longer than all
+    # the rest of an import. Bars come in only by the merge, which holds the locks of their series.
+    series = models.ForeignKey(
+        BarSeries, models.CASCADE, related_name="bars", db_index=False, db_constraint=False
+    )
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField()
     open = models.FloatField()
@@ -240,6 +244,7 @@ class ImportRun(UUIDModel):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="imports"
     )
     job = models.ForeignKey("core.Job", models.SET_NULL, null=True, blank=True, related_name="+")
+    series = models.ManyToManyField(BarSeries, related_name="import_runs", blank=True)
     source = models.CharField(max_length=40)
     file_name = models.CharField(max_length=255, blank=True)
     stored_path = models.CharField(max_length=500, blank=True)
@@ -276,6 +281,18 @@ class ImportRun(UUIDModel):
 
     def get_absolute_url(self) -> str:
         return reverse("marketdata:import-detail", args=[self.pk])
+
+    def start(self, *, at: datetime) -> None:
+        """Begin, or begin again after a failure."""
+        self.status, self.started_at, self.finished_at = self.Status.RUNNING, at, None
+        self.error, self.report = "", {}
+        self.save(update_fields=["status", "started_at", "finished_at", "error", "report"])
+
+    def fail(self, error: Exception, *, fields: dict[str, str], at: datetime) -> None:
+        """End without bars, with what is wrong and, by field, what to do."""
+        self.status, self.error, self.finished_at = self.Status.FAILED, str(error), at
+        self.report = {**self.report, "fields": fields}
+        self.save(update_fields=["status", "error", "finished_at", "report"])
 
 
 class QuarantinedRow(models.Model):
@@ -358,6 +375,15 @@ class BarRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series_id} {self.opened_at:%Y-%m-%d %H:%M} restated"
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """The values that changed, old and new, by column."""
+        return {
+            name: (self.old_values.get(name), new)
+            for name, new in self.new_values.items()
+            if self.old_values.get(name) != new
+        }
 
 
 class FeedPosition(models.Model):

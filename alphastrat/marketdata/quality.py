@@ -10,44 +10,46 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphastrat.quant.calendars import bar_times, session_times
+from alphastrat.marketdata.models import MAX_PRICE, MAX_VOLUME
+from alphastrat.quant.calendars import bar_times, calendar, session_times
 from alphastrat.quant.types import BoolArray, Timeframe
 
-# A close this far from the one before is a split nobody recorded more often than a real move.
-JUMP = 0.4
 PRICES = ("open", "high", "low", "close")
+_MOSTLY = 0.9
+_LONGEST_BAR = pd.Timedelta(days=40)
+_LONG_AGO = np.iinfo(np.int64).min
 
 REASONS = {
     "no_symbol": "The row names no instrument.",
     "no_time": "The time is missing or could not be read.",
     "absent_price": "A price is missing or not a number.",
     "price_not_positive": "A price is zero or negative.",
+    "too_large": "A price or the volume is larger than anything traded.",
     "high_below_low": "The high is below the low.",
     "outside_range": "The open or close lies outside the range from low to high.",
     "no_volume": "The volume is missing, zero or negative.",
     "outside_calendar": "The exchange has no such bar: a holiday, or a time between bars.",
     "future": "The bar has not closed yet.",
     "duplicate": "The file has this bar already; the first one counts.",
-    "wrong_order": "The row is older than one before it.",
+    "wrong_order": "The row breaks the order of the rows before it; sort the file by time.",
 }
 
 
 @dataclass(slots=True)
 class Seen:
-    """What earlier batches of the same delivery have shown, by symbol."""
+    """What earlier batches of the same delivery have shown."""
 
-    newest: dict[str, pd.Timestamp] = field(default_factory=dict)
-    close: dict[str, float] = field(default_factory=dict)
-    is_descending: bool | None = None
+    # The furthest bar of each symbol, in microseconds, in the direction the delivery runs.
+    furthest: dict[str, int] = field(default_factory=dict)
+    direction: int = 0  # +1 from old to new, -1 from new to old, 0 not known yet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckedRows:
-    """Rows that can be stored, rows that cannot with their reason, and suspicious jumps."""
+    """Rows that can be stored, and rows that cannot with their reason."""
 
     good: pd.DataFrame
     bad: pd.DataFrame
-    jumps: pd.DataFrame
 
 
 def check_rows(
@@ -83,7 +85,7 @@ def check_rows(
         reasons[mask & (reasons == "")] = reason
     good = placed[reasons == ""]
     bad = placed[reasons != ""].assign(reason=reasons[reasons != ""])
-    return CheckedRows(good, bad, _jumps(good, seen))
+    return CheckedRows(good, bad)
 
 
 Checks = list[tuple[str, BoolArray]]
@@ -100,6 +102,7 @@ def _value_checks(rows: pd.DataFrame, zero_volume_allowed: frozenset[str]) -> Ch
             ("no_time", rows["time"].isna().to_numpy()),
             ("absent_price", ~np.isfinite(prices).all(axis=1)),
             ("price_not_positive", (prices <= 0).any(axis=1)),
+            ("too_large", (prices > MAX_PRICE).any(axis=1) | (volume > MAX_VOLUME)),
             ("high_below_low", high < low),
             (
                 "outside_range",
@@ -119,43 +122,36 @@ def _time_checks(rows: pd.DataFrame, at: datetime) -> Checks:
 
 
 def _order_checks(rows: pd.DataFrame, usable: BoolArray, seen: Seen) -> Checks:
-    """Find bars delivered twice or out of order, also across batches."""
+    """Find bars delivered twice or out of order, also across batches.
+
+    What is kept runs strictly in one direction per symbol, so that no bar can come twice.
+    """
+    duplicate, late = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     kept = rows[usable]
-    duplicate = np.zeros(len(rows), bool)
-    late = np.zeros(len(rows), bool)
     if len(kept):
-        before = kept["symbol"].map(seen.newest).astype(kept["opened_at"].dtype)
-        if seen.is_descending is None:
-            seen.is_descending = _is_descending(kept)
-        again = kept.duplicated(["symbol", "opened_at"], keep="first") | (
-            kept["opened_at"] == before
-        )
-        running = kept.groupby("symbol", sort=False)["opened_at"].cummax()
-        duplicate[usable] = again.to_numpy()
-        if not seen.is_descending:
-            behind = (kept["opened_at"] < running) | (kept["opened_at"] < before)
-            late[usable] = behind.to_numpy()
-        newest = kept.groupby("symbol", sort=False)["opened_at"].max()
-        for symbol, time in newest.items():
-            known = seen.newest.get(str(symbol))
-            seen.newest[str(symbol)] = time if known is None else max(known, time)
+        symbols = kept["symbol"]
+        times = pd.Series(_micros(kept["opened_at"]), index=kept.index)
+        before = symbols.map(seen.furthest).astype("Int64")
+        seen.direction = seen.direction or _direction(symbols, times, before)
+        sign = seen.direction or 1
+        passed = (before * sign).fillna(_LONG_AGO).astype(np.int64)
+        running = (times * sign).groupby(symbols, sort=False).cummax().clip(lower=passed)
+        repeated = kept.duplicated(["symbol", "opened_at"], keep="first").to_numpy()
+        duplicate[usable] = repeated | (times * sign == passed).to_numpy()
+        late[usable] = (times * sign < running).to_numpy()
+        furthest = running.groupby(symbols, sort=False).max() * sign
+        seen.furthest.update({str(symbol): int(time) for symbol, time in furthest.items()})
     return [("duplicate", duplicate), ("wrong_order", late)]
 
 
-def _is_descending(rows: pd.DataFrame) -> bool:
-    """Whether the delivery runs from new to old, which is an order of its own."""
-    steps = rows.groupby("symbol", sort=False)["opened_at"].diff().dropna()
-    return len(steps) > 0 and bool((steps < pd.Timedelta(0)).mean() > 0.9)
-
-
-def _jumps(good: pd.DataFrame, seen: Seen) -> pd.DataFrame:
-    """Return the bars whose close is far from the one before, with both closes."""
-    before = good.groupby("symbol", sort=False)["close"].shift()
-    before = before.fillna(good["symbol"].map(seen.close).astype(np.float64))
-    last = good.groupby("symbol", sort=False)["close"].last()
-    seen.close.update({str(symbol): float(close) for symbol, close in last.items()})
-    far = (good["close"] / before - 1).abs() > JUMP
-    return good[far].assign(close_before=before[far])
+def _direction(symbols: pd.Series, times: pd.Series, before: pd.Series) -> int:
+    """Return -1 if the delivery runs from new to old, which is an order of its own."""
+    previous = times.groupby(symbols, sort=False).shift().astype("Int64").fillna(before)
+    steps = (times - previous).dropna()
+    steps = steps[steps != 0]
+    if not len(steps):
+        return 0
+    return -1 if float((steps < 0).mean()) > _MOSTLY else 1
 
 
 def _place(rows: pd.DataFrame, timeframe: Timeframe, exchanges: Mapping[str, str]) -> pd.DataFrame:
@@ -173,9 +169,7 @@ def _place(rows: pd.DataFrame, timeframe: Timeframe, exchanges: Mapping[str, str
 def _bars_at(
     times: pd.Series, timeframe: Timeframe, code: str
 ) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    instants = _instants(times)
-    start = (instants.min() - pd.Timedelta(days=40)).to_pydatetime()
-    end = (instants.max() + pd.Timedelta(days=40)).to_pydatetime()
+    start, end = _range_around(_instants(times), code)
     if timeframe is Timeframe.DAY_1:
         sessions = session_times(code, start, end)
         keys: npt.NDArray[np.int64] = pd.DatetimeIndex(sessions.index).as_unit("us").asi8
@@ -196,6 +190,15 @@ def _bars_at(
     return _take(opens, place), _take(closes, place)
 
 
+def _range_around(instants: pd.Series, code: str) -> tuple[datetime, datetime]:
+    """Return a range with every bar that `instants` could mean, as far as the calendar goes."""
+    known = calendar(code)
+    first, last = known.opens.iloc[0], known.closes.iloc[-1]
+    start, end = instants.min() - _LONGEST_BAR, instants.max() + _LONGEST_BAR
+    start, end = min(max(start, first), last), max(min(end, last), first)
+    return start.to_pydatetime(), end.to_pydatetime()
+
+
 def _days(instants: pd.Series) -> npt.NDArray[np.int64]:
     naive = pd.DatetimeIndex(instants).tz_localize(None).normalize()
     return naive.as_unit("us").asi8
@@ -203,9 +206,13 @@ def _days(instants: pd.Series) -> npt.NDArray[np.int64]:
 
 def _take(times: pd.Series, place: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
     values = pd.DatetimeIndex(times).as_unit("us").asi8
-    missing = np.iinfo(np.int64).min
-    micros = np.where(place >= 0, values[np.maximum(place, 0)], missing)
+    nowhere = np.iinfo(np.int64).min  # how pandas writes NaT
+    micros = np.where(place >= 0, values[np.maximum(place, 0)], nowhere)
     return pd.DatetimeIndex(micros.view("datetime64[us]")).tz_localize("UTC")
+
+
+def _micros(instants: pd.Series) -> npt.NDArray[np.int64]:
+    return pd.DatetimeIndex(instants).as_unit("us").asi8
 
 
 def _instants(times: pd.Series) -> pd.Series:

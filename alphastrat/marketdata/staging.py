@@ -1,7 +1,6 @@
 """A table of its own for each delivery: filled by binary COPY, merged in one transaction.
 
-It is unlogged and belongs to one import run; whatever a killed worker leaves in it is thrown
-away when the run starts again.
+It is temporary: a killed worker's connection takes it along, and nothing is left to clear up.
 """
 
 from __future__ import annotations
@@ -35,11 +34,16 @@ _ROW = np.dtype(
 )
 
 _CREATE = """
-    CREATE UNLOGGED TABLE {table} (
+    CREATE TEMPORARY TABLE {table} (
         series_id uuid NOT NULL, opened_at timestamptz NOT NULL, closed_at timestamptz NOT NULL,
         open float8 NOT NULL, high float8 NOT NULL, low float8 NOT NULL, close float8 NOT NULL,
         volume float8 NOT NULL
-    ) WITH (autovacuum_enabled = false)
+    )
+"""
+_RENAME = """
+    UPDATE {table} s SET series_id = renamed.theirs
+    FROM unnest(%(ours)s::uuid[], %(theirs)s::uuid[]) AS renamed (ours, theirs)
+    WHERE s.series_id = renamed.ours
 """
 _LOCK_SERIES = """
     SELECT id FROM marketdata_barseries
@@ -136,7 +140,7 @@ class StagingTable:
         self._n_staged = 0
 
     def create(self) -> None:
-        """Start empty, whatever an earlier attempt has left."""
+        """Start empty."""
         self.drop()
         self._execute(_CREATE)
 
@@ -154,6 +158,12 @@ class StagingTable:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(content)
         self._n_staged += len(rows)
+
+    def rename(self, series_ids: Mapping[UUID, UUID]) -> None:
+        """Give rows to other series than they were copied in for."""
+        if series_ids:
+            pairs = {"ours": list(series_ids), "theirs": list(series_ids.values())}
+            self._execute(_RENAME, pairs)
 
     def merge(self, *, at: datetime) -> Merged:
         """Store what is new, restate what differs and leave the rest; inside a transaction.

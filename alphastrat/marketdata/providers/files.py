@@ -57,14 +57,25 @@ class FileFormat:
 
 def count_rows(path: Path) -> int | None:
     """Return how many rows a file has, or about; None where that is not known cheaply."""
-    if _is_parquet(path):
-        import pyarrow.parquet as pq
-
-        return int(pq.read_metadata(path).num_rows)
-    with path.open("rb") as file:
-        sample = file.read(2**16)
+    try:
+        if _is_parquet(path):
+            return _parquet_rows(path)
+        with path.open("rb") as file:
+            sample = file.read(2**16)
+    except OSError:
+        return None
     lines = sample.count(b"\n")
     return int(path.stat().st_size / len(sample) * lines) if lines else None
+
+
+def _parquet_rows(path: Path) -> int | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowInvalid:
+        return None
 
 
 def read_file(path: Path, form: FileFormat) -> Iterator[pd.DataFrame]:

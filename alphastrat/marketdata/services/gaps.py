@@ -12,6 +12,7 @@ from django.db import transaction
 
 from alphastrat.marketdata.frames import load_close_times
 from alphastrat.marketdata.models import BarSeries, QualityFinding
+from alphastrat.marketdata.services.findings import keep_findings
 from alphastrat.quant.calendars import bar_times
 from alphastrat.quant.types import Timeframe
 
@@ -29,15 +30,7 @@ def find_gaps(series_ids: Sequence[UUID], *, at: datetime) -> int:
     )
     times = load_close_times([one.pk for one in series])
     found = [finding for one in series for finding in _gaps(one, times[one.pk], at=at)]
-    QualityFinding.objects.bulk_create(
-        found,
-        update_conflicts=True,
-        unique_fields=["series", "kind", "start_at"],
-        update_fields=["end_at", "n_bars", "detail", "resolved_at"],
-        batch_size=2_000,
-    )
-    standing = [(finding.series_id, finding.start_at) for finding in found]
-    _resolve_others(series_ids, standing, at=at)
+    keep_findings(found, QualityFinding.Kind.GAP, series_ids, at=at)
     return len(found)
 
 
@@ -66,18 +59,3 @@ def _gaps(
             detail=f"{run.size} {bars} missing from the {series.instrument.exchange} calendar.",
             found_at=at,
         )
-
-
-def _resolve_others(
-    series_ids: Sequence[UUID], standing: list[tuple[UUID, datetime]], *, at: datetime
-) -> None:
-    open_gaps = QualityFinding.objects.filter(
-        series_id__in=series_ids, kind=QualityFinding.Kind.GAP, resolved_at__isnull=True
-    )
-    still_open = set(standing)
-    gone = [
-        key
-        for key, series_id, start_at in open_gaps.values_list("pk", "series_id", "start_at")
-        if (series_id, start_at) not in still_open
-    ]
-    QualityFinding.objects.filter(pk__in=gone).update(resolved_at=at)

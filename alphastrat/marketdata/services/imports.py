@@ -14,11 +14,10 @@ from django.db import transaction
 
 from alphastrat.core import jobs
 from alphastrat.core.errors import AlphaStratError, InvalidInput
-from alphastrat.marketdata.frames import rebuild_blocks
-from alphastrat.marketdata.models import Adjustment, AssetClass, BarSeries, ImportRun, ImportStatus
+from alphastrat.marketdata.models import Adjustment, AssetClass, ImportRun, ImportStatus
 from alphastrat.marketdata.providers.files import FileFormat, read_file
-from alphastrat.marketdata.services.gaps import find_gaps
 from alphastrat.marketdata.services.ingestion import OnProgress, Target, ingest
+from alphastrat.marketdata.services.inspection import inspect_series
 from alphastrat.quant.calendars import calendar
 from alphastrat.quant.types import Timeframe
 
@@ -71,39 +70,65 @@ def request_import(
     return run
 
 
+def unfinished_run(source: str, path: Path, *, options: dict[str, Any], at: datetime) -> ImportRun:
+    """Return the run for a file on this machine: the one that was broken off, or a new one."""
+    left = ImportRun.objects.filter(
+        job=None,
+        source=source,
+        stored_path=str(path),
+        options=options,
+        status=ImportStatus.RUNNING,
+    ).first()
+    return left or ImportRun.objects.create(
+        source=source,
+        file_name=path.name[:255],
+        stored_path=str(path),
+        options=options,
+        requested_at=at,
+    )
+
+
 def import_file(
-    run: ImportRun, *, at: datetime, on_progress: OnProgress | None = None
+    run: ImportRun, *, at: datetime, on_progress: OnProgress = lambda _n_rows, _step: None
 ) -> ImportRun:
     """Import the file of `run`; a second time it adds nothing.
 
     An expected failure is written on the run, with its reason, and raised.
     """
-    run.status, run.started_at = ImportStatus.RUNNING, at
-    run.save(update_fields=["status", "started_at"])
-    try:
-        target = target_of(run.options, source=run.source)
-        form = FileFormat(
-            target.timeframe, zone_of(run.options, target.exchange), run.options.get("symbol", "")
-        )
-        path = Path(run.stored_path)
-        ingest(read_file(path, form), run=run, target=target, at=at, on_progress=on_progress)
-    except AlphaStratError as error:
-        run.status, run.error, run.finished_at = ImportStatus.FAILED, str(error), at
-        run.report = {**run.report, "fields": error.fields}
-        run.save(update_fields=["status", "error", "finished_at", "report"])
-        raise
-    finish_series(run, at=at)
+    # A worker that was killed after the merge has only the looking over left to do.
+    if run.status != ImportStatus.SUCCEEDED:
+        run.start(at=at)
+        try:
+            _ingest_file(run, at=at, on_progress=on_progress)
+        except AlphaStratError as error:
+            run.fail(error, fields=error.fields, at=at)
+            raise
+    on_progress(run.rows_read, "Looking for gaps and splits")
+    look_over(run, at=at)
     return run
 
 
-def finish_series(run: ImportRun, *, at: datetime) -> None:
-    """Derive what readers want from the series that the run has touched."""
-    touched = BarSeries.objects.filter(
-        source=run.source, timeframe=run.options["timeframe"], updated_at__gte=at
-    )
-    ids = list(touched.values_list("pk", flat=True))
-    rebuild_blocks(ids)
-    find_gaps(ids, at=at)
+def look_over(run: ImportRun, *, at: datetime) -> None:
+    """Look over the series that a delivery brought bars of, and note on `run` what was found."""
+    inspection = inspect_series(list(run.series.values_list("pk", flat=True)), at=at)
+    run.report = {
+        **run.report,
+        "gaps": inspection.n_gaps,
+        "suspected_splits": inspection.n_suspected_splits,
+    }
+    run.save(update_fields=["report"])
+
+
+def _ingest_file(run: ImportRun, *, at: datetime, on_progress: OnProgress) -> None:
+    target = target_of(run.options, source=run.source)
+    zone = zone_of(run.options, target.exchange)
+    form = FileFormat(target.timeframe, zone, run.options.get("symbol", ""))
+    path = Path(run.stored_path)
+    if not path.is_file():
+        raise InvalidInput(
+            "The uploaded file is no longer there.", fields={"file": "Upload it again."}
+        )
+    ingest(read_file(path, form), run=run, target=target, at=at, on_progress=on_progress)
 
 
 def target_of(options: dict[str, Any], *, source: str) -> Target:
@@ -121,6 +146,12 @@ def target_of(options: dict[str, Any], *, source: str) -> Target:
 def zone_of(options: dict[str, Any], exchange: str) -> ZoneInfo:
     """Return the zone that naive times are meant in: the one named, or the exchange's."""
     return ZoneInfo(options.get("zone") or str(calendar(exchange).tz))
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _keep(content: Iterable[bytes], path: Path) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pandas as pd
 from django.db import transaction
@@ -20,6 +20,7 @@ from django.db import transaction
 from alphastrat.core import events
 from alphastrat.core.errors import InvalidInput
 from alphastrat.core.jsonable import jsonable
+from alphastrat.core.notify import notify
 from alphastrat.marketdata.models import (
     Adjustment,
     AssetClass,
@@ -27,7 +28,6 @@ from alphastrat.marketdata.models import (
     ImportRun,
     ImportStatus,
     Instrument,
-    QualityFinding,
     QuarantinedRow,
 )
 from alphastrat.marketdata.quality import PRICES, REASONS, CheckedRows, Seen, check_rows
@@ -38,7 +38,10 @@ logger = logging.getLogger(__name__)
 
 # Beyond this many the reasons repeat themselves; every quarantined row is still counted.
 MAX_QUARANTINED_KEPT = 5_000
-OnProgress = Callable[[int], None]
+# Other processes wake on this channel when bars have changed.
+BARS_CHANNEL = "bars_stored"
+# Told the number of rows read so far, and what is being done.
+OnProgress = Callable[[int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,15 @@ class Target:
     asset_class: str = AssetClass.EQUITY
     currency: str = "USD"
 
+    @property
+    def kind(self) -> dict[str, str]:
+        """What its series have in common."""
+        return {
+            "timeframe": self.timeframe.value,
+            "adjustment": self.adjustment,
+            "source": self.source,
+        }
+
 
 @dataclass(slots=True)
 class _Delivery:
@@ -60,9 +72,9 @@ class _Delivery:
     rows_read: int = 0
     n_bad: int = 0
     bad: list[pd.DataFrame] = field(default_factory=list)
-    jumps: list[pd.DataFrame] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     series_ids: dict[str, UUID] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     exchanges: dict[str, str] = field(default_factory=dict)
     quiet: set[str] = field(default_factory=set)
     seen: Seen = field(default_factory=Seen)
@@ -74,8 +86,6 @@ class _Delivery:
         self.n_bad += len(checked.bad)
         if room and len(checked.bad):
             self.bad.append(checked.bad.head(room))
-        if len(checked.jumps):
-            self.jumps.append(checked.jumps)
 
 
 def ingest(
@@ -84,7 +94,7 @@ def ingest(
     run: ImportRun,
     target: Target,
     at: datetime,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda _n_rows, _step: None,
 ) -> ImportRun:
     """Check and store a delivery, and write on `run` what became of it.
 
@@ -95,8 +105,6 @@ def ingest(
         date without zone from one day upwards and the opening time in UTC below.
     at : datetime
         The present; bars that close later are not accepted.
-    on_progress : callable, optional
-        Told the number of rows read after each batch.
 
     Raises
     ------
@@ -109,12 +117,12 @@ def ingest(
     try:
         for batch in batches:
             _stage(batch, delivery, staging, target=target, at=at)
-            if on_progress is not None:
-                on_progress(delivery.rows_read)
+            on_progress(delivery.rows_read, "Reading and checking rows")
         if delivery.rows_read == delivery.n_bad:
             _keep_reasons(run, delivery)
             raise _nothing_usable(delivery)
-        return _merge(run, delivery, staging, at=at)
+        on_progress(delivery.rows_read, "Storing bars")
+        return _merge(run, delivery, staging, target=target, at=at)
     finally:
         staging.drop()
 
@@ -139,7 +147,7 @@ def _stage(
     delivery.rows_read += len(batch)
     delivery.note(checked)
     if len(checked.good):
-        _ensure_series(checked.good["symbol"], delivery, target)
+        _know_series(checked.good["symbol"], delivery, target)
         staging.add(checked.good, delivery.series_ids)
 
 
@@ -157,11 +165,22 @@ def _know_instruments(symbols: pd.Series, delivery: _Delivery, target: Target) -
         (delivery.quiet.add if is_quiet else delivery.quiet.discard)(one.symbol)
 
 
-def _ensure_series(symbols: pd.Series, delivery: _Delivery, target: Target) -> None:
-    """Have a series for every symbol with a usable bar, creating what is missing in bulk."""
+def _know_series(symbols: pd.Series, delivery: _Delivery, target: Target) -> None:
+    """Have an id for every symbol with a usable bar; the merge makes the series that are missing.
+
+    Nothing is made before that: a delivery that breaks off half way leaves nothing behind.
+    """
     new = [str(s) for s in symbols.unique() if str(s) not in delivery.series_ids]
     if not new:
         return
+    known = _stored_series(new, target)
+    delivery.series_ids.update({symbol: known.get(symbol) or uuid4() for symbol in new})
+    delivery.missing.extend(symbol for symbol in new if symbol not in known)
+
+
+def _create_missing(delivery: _Delivery, staging: StagingTable, target: Target) -> None:
+    # In one order everywhere, so that two deliveries at once do not wait for each other.
+    symbols = sorted(delivery.missing)
     fresh = [
         Instrument(
             symbol=symbol,
@@ -169,31 +188,34 @@ def _ensure_series(symbols: pd.Series, delivery: _Delivery, target: Target) -> N
             asset_class=target.asset_class,
             currency=target.currency,
         )
-        for symbol in new
+        for symbol in symbols
     ]
     Instrument.objects.bulk_create(fresh, ignore_conflicts=True, batch_size=5_000)
-    instruments = list(Instrument.objects.filter(symbol__in=new))
-    kind = {
-        "timeframe": target.timeframe.value,
-        "adjustment": target.adjustment,
-        "source": target.source,
-    }
-    BarSeries.objects.bulk_create(
-        [BarSeries(instrument=instrument, **kind) for instrument in instruments],
-        ignore_conflicts=True,
-        batch_size=5_000,
-    )
-    found = BarSeries.objects.filter(instrument__in=instruments, **kind)
-    delivery.series_ids.update(found.values_list("instrument__symbol", "id"))
+    planned = [
+        BarSeries(pk=delivery.series_ids[one.symbol], instrument=one, **target.kind)
+        for one in Instrument.objects.filter(symbol__in=symbols)
+    ]
+    BarSeries.objects.bulk_create(planned, ignore_conflicts=True, batch_size=5_000)
+    stored = _stored_series(symbols, target)
+    # Another delivery may have made the same series in the meantime.
+    renamed = {delivery.series_ids[s]: pk for s, pk in stored.items()}
+    staging.rename({ours: theirs for ours, theirs in renamed.items() if ours != theirs})
+    delivery.series_ids.update(stored)
+
+
+def _stored_series(symbols: Sequence[str], target: Target) -> dict[str, UUID]:
+    found = BarSeries.objects.filter(instrument__symbol__in=symbols, **target.kind)
+    return dict(found.values_list("instrument__symbol", "id"))
 
 
 @transaction.atomic
 def _merge(
-    run: ImportRun, delivery: _Delivery, staging: StagingTable, *, at: datetime
+    run: ImportRun, delivery: _Delivery, staging: StagingTable, *, target: Target, at: datetime
 ) -> ImportRun:
+    if delivery.missing:
+        _create_missing(delivery, staging, target)
     merged = staging.merge(at=at)
     _keep_quarantined(run, delivery)
-    _keep_jumps(delivery, at=at)
     _finish(run, delivery, merged, at=at)
     _tell(merged)
     return run
@@ -226,6 +248,7 @@ def _finish(run: ImportRun, delivery: _Delivery, merged: Merged, *, at: datetime
     run.rows_quarantined = delivery.n_bad
     run.report = _report(delivery)
     run.save()
+    run.series.set(delivery.series_ids.values())  # type: ignore[arg-type]  # keys will do
     logger.info(
         "bars ingested",
         extra={"import": str(run.pk), "new": merged.n_new, "restated": merged.n_restated},
@@ -233,11 +256,7 @@ def _finish(run: ImportRun, delivery: _Delivery, merged: Merged, *, at: datetime
 
 
 def _report(delivery: _Delivery) -> dict[str, Any]:
-    return {
-        "reasons": delivery.reasons,
-        "symbols": len(delivery.series_ids),
-        "suspected_splits": sum(len(jumps) for jumps in delivery.jumps),
-    }
+    return {"reasons": delivery.reasons, "symbols": len(delivery.series_ids)}
 
 
 def _keep_quarantined(run: ImportRun, delivery: _Delivery) -> None:
@@ -281,25 +300,6 @@ def _detail(record: Mapping[Any, Any]) -> str:
     return said or REASONS[reason]
 
 
-def _keep_jumps(delivery: _Delivery, *, at: datetime) -> None:
-    """List jumps as suspected splits: the bars are stored, a person decides."""
-    findings = [
-        QualityFinding(
-            series_id=delivery.series_ids[record["symbol"]],
-            kind=QualityFinding.Kind.SUSPECTED_SPLIT,
-            start_at=record["opened_at"],
-            end_at=record["closed_at"],
-            detail=f"The close went from {record['close_before']:g} to {record['close']:g} "
-            f"({record['close'] / record['close_before'] - 1:+.1%}): a real move, or a split "
-            "that nobody recorded.",
-            found_at=at,
-        )
-        for jumps in delivery.jumps
-        for record in jumps.to_dict("records")
-    ]
-    QualityFinding.objects.bulk_create(findings, ignore_conflicts=True, batch_size=2_000)
-
-
 def _tell(merged: Merged) -> None:
     for signal, spans in (
         (events.bars_stored, merged.new),
@@ -307,6 +307,8 @@ def _tell(merged: Merged) -> None:
     ):
         if spans:
             events.send_on_commit(signal, **_period(spans))
+    if merged.new or merged.restated:
+        notify(BARS_CHANNEL)
 
 
 def _period(spans: Sequence[Span]) -> dict[str, Any]:

@@ -126,8 +126,8 @@ def _outcome(request: PageRequest, run: ImportRun) -> dict[str, Any]:
     rows = Paginator(run.quarantined.all(), ROWS_PER_PAGE).get_page(request.GET.get("page"))
     jumps = QualityFinding.objects.filter(
         kind=QualityFinding.Kind.SUSPECTED_SPLIT,
-        series__source=run.source,
-        found_at=run.finished_at,
+        series__import_runs=run,
+        resolved_at__isnull=True,
     ).select_related("series__instrument")
     reasons = sorted(run.report.get("reasons", {}).items(), key=lambda item: -item[1])
     return {

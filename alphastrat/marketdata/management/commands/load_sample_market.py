@@ -7,7 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils.timezone import now
 
-from alphastrat.marketdata.services.sample_market import is_loaded, load_sample_market
+from alphastrat.core.terminal import TerminalProgress
+from alphastrat.marketdata.providers.files import count_rows
+from alphastrat.marketdata.services.sample_market import BARS_FILE, is_loaded, load_sample_market
 
 
 class Command(BaseCommand):
@@ -17,5 +19,7 @@ class Command(BaseCommand):
         if is_loaded():
             self.stdout.write("The sample market is loaded.")
             return
-        run = load_sample_market(at=now())
+        progress = TerminalProgress(self.stderr, total=count_rows(BARS_FILE), unit="rows")
+        run = load_sample_market(at=now(), on_progress=progress.update)
+        progress.close()
         self.stdout.write(f"Loaded {run.rows_stored:,} bars of the sample market.")
