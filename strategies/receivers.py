@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.dispatch import receiver
 from django.utils.timezone import now
 
@@ -11,7 +12,7 @@ from alphastrat.core import events
 from alphastrat.core.live import authorize_topic
 from alphastrat.core.models import Job
 from strategies.models import BacktestRun, Strategy
-from strategies.services import backtesting
+from strategies.services import backtesting, demo
 
 
 @receiver(events.job_finished, dispatch_uid="strategies.close_run")
@@ -27,9 +28,15 @@ def close_run(*, job_id: str, **_: Any) -> None:
         )
 
 
+@receiver(events.demo_seeded, dispatch_uid="strategies.seed_demo")
+def seed_demo(*, user_id: Any, **_: Any) -> None:
+    """Give the demo account a strategy and its first backtest."""
+    demo.seed(get_user_model().objects.get(pk=user_id), at=now())
+
+
 @authorize_topic("strategy")
 def may_watch_strategy(user: Any, strategy_id: str) -> bool:
-    """A person may watch the strategies they may see."""
+    """Say whether a person may follow a strategy: whoever may see it."""
     try:
         return Strategy.objects.for_user(user).filter(pk=strategy_id).exists()
     except ValueError:

@@ -9,8 +9,9 @@ from django.utils.timezone import now
 from alphastrat.core.job_progress import JobProgress
 from alphastrat.core.jobs import job_task, on_worker_start
 from alphastrat.quant import calendars
+from alphastrat.quant.types import Timeframe
 from strategies.quant import registry, simulator
-from strategies.services import backtesting, second_engine
+from strategies.services import backtesting, examination
 
 
 @job_task
@@ -25,10 +26,12 @@ def run_backtest(progress: JobProgress, *, run_id: str) -> dict[str, Any]:
 
 
 @job_task
-def check_agreement(progress: JobProgress, *, run_id: str) -> dict[str, Any] | None:
-    """Run a stored backtest through the second engine and store how far they agree."""
-    progress.update(0, 1, "Running the second engine")
-    return second_engine.check_agreement(run_id)
+def examine_run(progress: JobProgress, *, run_id: str) -> dict[str, Any]:
+    """Compare a stored backtest with the second engine and with chance."""
+    n_steps = len(examination.STEPS)
+    return examination.examine_run(
+        run_id, report=lambda done, step: progress.update(done, n_steps, step)
+    )
 
 
 @on_worker_start
@@ -36,4 +39,4 @@ def warm_up() -> None:
     """Load what every backtest needs: the compiled kernel, plug-ins and calendars."""
     simulator.warm()
     registry.load_builtin_plugins()
-    calendars.periods_per_year(calendars.Timeframe.DAY_1, "XNYS")
+    calendars.periods_per_year(Timeframe.DAY_1, "XNYS")

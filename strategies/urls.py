@@ -1,6 +1,27 @@
+"""Addresses of research pages."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from strategies.views import backtests, results
 
 app_name = "strategies"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("backtests/", backtests.backtest_list, name="backtest-list"),
+    path("backtests/new/", backtests.backtest_new, name="backtest-new"),
+    path("backtests/<uuid:run_id>/", results.backtest_detail, name="backtest-detail"),
+    path("backtests/<uuid:run_id>/trades/", results.backtest_trades, name="backtest-trades"),
+    path(
+        "backtests/<uuid:run_id>/charts/<slug:chart>/",
+        results.backtest_chart,
+        name="backtest-chart",
+    ),
+    path(
+        "backtests/<uuid:run_id>/examination/",
+        results.backtest_examination,
+        name="backtest-examination",
+    ),
+    path("backtests/<uuid:run_id>/retry/", backtests.backtest_retry, name="backtest-retry"),
+    path("backtests/<uuid:run_id>/delete/", backtests.backtest_delete, name="backtest-delete"),
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from strategies.models.strategy import TIMEFRAMES
 
 BLOBS = ("curves", "trades")
 # What a page of results reads and a list does not.
-DOCUMENTS = (*BLOBS, "metrics", "findings", "agreement", "library_versions")
+DOCUMENTS = (*BLOBS, "metrics", "findings", "agreement", "luck", "library_versions")
 
 
 class RunStatus(models.TextChoices):
@@ -112,6 +113,7 @@ class BacktestRun(UUIDModel):
     metrics = models.JSONField(default=dict)
     findings = models.JSONField(default=list)
     agreement = models.JSONField(null=True, blank=True)
+    luck = models.JSONField(null=True, blank=True)
     curves = models.BinaryField(null=True, blank=True)
     trades = models.BinaryField(null=True, blank=True)
 
@@ -158,6 +160,18 @@ class BacktestRun(UUIDModel):
     @property
     def is_ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def period(self) -> str:
+        """Return the first and last day."""
+        return f"{self.start_at:%Y-%m-%d} to {self.end_at - timedelta(days=1):%Y-%m-%d}"
+
+    @property
+    def duration(self) -> timedelta | None:
+        """Return how long the computation took."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
 
     @property
     def etag(self) -> str:

@@ -22,14 +22,21 @@ from strategies.quant import registry
 from strategies.quant.panel import Panel
 from strategies.quant.signals import PanelSignals, panel_signals
 from strategies.quant.simulator import SimulationResult, simulate
-from strategies.services import market, measuring, provenance, run_archive, specification
+from strategies.services import (
+    market,
+    measuring,
+    provenance,
+    run_archive,
+    second_engine,
+    specification,
+)
 from strategies.services.faults import find_faults
 from strategies.services.trials import record_trial
 
 logger = logging.getLogger(__name__)
 
 TASK = "strategies.tasks.run_backtest"
-CHECK_TASK = "strategies.tasks.check_agreement"
+EXAMINE_TASK = "strategies.tasks.examine_run"
 # The second engine holds every fill of every instrument at once.
 CHECKED_SYMBOLS = 60
 STEPS = ("Reading bars", "Simulating", "Measuring", "Storing")
@@ -145,6 +152,8 @@ def compute(
     config = specification.with_periods(config, n_periods)
     panel = loaded.panel
     result = simulate(panel, signals, config=config)
+    if asked.engine == BacktestRun.Engine.VECTORBT:
+        result = second_engine.recompute(result, panel, signals)
     benchmark = _benchmark(asked, loaded, capital=config.initial_cash)
     curves = measuring.curves_of(result, panel, benchmark=benchmark)
     return Computed(
@@ -191,9 +200,7 @@ def _compute(run: BacktestRun, *, report: Report) -> tuple[Computed, dict[str, A
         "n_bars": int(loaded.panel.has_bar.sum()),
         "periods_per_year": n_periods,
         "findings": find_faults(
-            loaded=loaded,
-            warmup_bars=plan.warmup_bars,
-            n_trades=computed.numbers["n_round_trips"] + computed.numbers["n_open"],
+            computed.result, loaded, plugin=run.plugin, warmup_bars=plan.warmup_bars
         ),
     }
     return computed, facts
@@ -201,7 +208,6 @@ def _compute(run: BacktestRun, *, report: Report) -> tuple[Computed, dict[str, A
 
 @transaction.atomic
 def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: datetime) -> None:
-    trips = computed.result.round_trips_frame(include_open=True)
     columns = measuring.headlines(computed.numbers)
     stored = BacktestRun.objects.filter(pk=run.pk, status=BacktestRun.Status.RUNNING).update(
         status=BacktestRun.Status.SUCCEEDED,
@@ -214,7 +220,7 @@ def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: d
             }
         ),
         curves=run_archive.pack_curves(computed.curves),
-        trades=run_archive.pack_trips(trips),
+        trades=run_archive.pack_trips(measuring.trips_of(computed.result)),
         **columns,
         **jsonable(facts),
     )
@@ -227,9 +233,9 @@ def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: d
     events.send_on_commit(events.backtest_finished, run_id=str(run.pk))
     if len(run.symbols) <= CHECKED_SYMBOLS:
         enqueue(
-            CHECK_TASK,
-            key=f"agreement:{run.pk}",
-            title=f"Check by the second engine: {run.title}"[:200],
+            EXAMINE_TASK,
+            key=f"examine:{run.pk}",
+            title=f"Examine {run.title}"[:200],
             owner=run.owner,
             result_url=run.get_absolute_url() + "#agreement",
             run_id=str(run.pk),

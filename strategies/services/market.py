@@ -97,5 +97,5 @@ def _fingerprint(history: Panel, benchmark: Panel | None) -> str:
         digest.update("\0".join(panel.symbols).encode() + b"\0")
         digest.update(panel.index.as_unit("us").asi8.astype("<i8").tobytes())
         for name in _COLUMNS:
-            digest.update(np.ascontiguousarray(getattr(panel, name), "<f8"))
+            digest.update(np.ascontiguousarray(getattr(panel, name), "<f8").data)
     return digest.hexdigest()

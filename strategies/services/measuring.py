@@ -45,7 +45,8 @@ def buy_and_hold(panel: Panel, *, capital: float) -> FloatArray:
         if rows.size:
             held = pd.Series(panel.close[:, j]).ffill().to_numpy()
             growth[rows[0] :, j] = held[rows[0] :] / panel.open[rows[0], j]
-    return capital * growth.mean(axis=1)
+    account: FloatArray = capital * growth.mean(axis=1)
+    return account
 
 
 def curves_of(result: SimulationResult, panel: Panel, *, benchmark: FloatArray | None) -> Curves:
@@ -109,6 +110,13 @@ def with_capital(curves: Curves) -> FloatArray:
     equity = np.concatenate(([curves.capital], curves.equity))
     ruined = np.flatnonzero(~(equity > 0))
     return equity[: ruined[0]] if ruined.size else equity
+
+
+def trips_of(result: SimulationResult) -> pd.DataFrame:
+    """Return the round trips as stored and exported, those still open last."""
+    trips = result.round_trips_frame(include_open=True)
+    trips["side"] = np.where(trips["side"] > 0, "long", "short")
+    return trips
 
 
 def headlines(numbers: dict[str, Any]) -> dict[str, Any]:

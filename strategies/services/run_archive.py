@@ -95,12 +95,13 @@ def unpack_curves(block: bytes | memoryview) -> Curves:
 
 def pack_trips(trips: pd.DataFrame) -> bytes:
     """Return a frame of round trips as one block of bytes."""
-    return _write({name: pa.array(trips[name], from_pandas=True) for name in trips}, {})
+    return _write({str(name): pa.array(trips[name], from_pandas=True) for name in trips}, {})
 
 
 def unpack_trips(block: bytes | memoryview) -> pd.DataFrame:
     """Return the frame that `pack_trips` packed."""
-    return _read(block).to_pandas()
+    frame: pd.DataFrame = _read(block).to_pandas()
+    return frame
 
 
 def _write(columns: Mapping[str, Any], meta: Mapping[str, str]) -> bytes:
@@ -109,7 +110,8 @@ def _write(columns: Mapping[str, Any], meta: Mapping[str, str]) -> bytes:
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    block: bytes = sink.getvalue().to_pybytes()
+    return block
 
 
 def _read(block: bytes | memoryview) -> pa.Table:
@@ -117,7 +119,8 @@ def _read(block: bytes | memoryview) -> pa.Table:
 
 
 def _floats(table: pa.Table, name: str) -> FloatArray:
-    return table[name].to_numpy().astype(np.float64)
+    values: FloatArray = table[name].to_numpy().astype(np.float64)
+    return values
 
 
 def _returns(values: FloatArray, start: float) -> FloatArray:

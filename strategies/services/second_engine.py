@@ -1,9 +1,37 @@
-"""The independent check of every stored run."""
+"""The independent engine: a run computed by it, and the check of every other run."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from alphastrat.core.errors import InvalidInput
+from alphastrat.core.jsonable import jsonable
+from strategies.quant import vectorbt_engine
+from strategies.quant.panel import Panel
+from strategies.quant.signals import PanelSignals
+from strategies.quant.simulator import SimulationResult
 
-def check_agreement(run_id: str) -> dict[str, Any] | None:
-    return None
+
+def recompute(result: SimulationResult, panel: Panel, signals: PanelSignals) -> SimulationResult:
+    """Return the simulation with equity, cash and positions as the second engine finds them.
+
+    Raises InvalidInput where the second engine cannot express what is asked for.
+    """
+    missing = vectorbt_engine.not_expressible(result.config)
+    if missing:
+        raise InvalidInput(
+            f"vectorbt cannot express {', '.join(missing)}.",
+            fields={"engine": "Choose the simulator, or leave that out."},
+        )
+    other = vectorbt_engine.run(panel, signals, config=result.config, result=result)
+    return replace(result, equity=other.equity, cash=other.cash, positions=other.positions)
+
+
+def agreement(result: SimulationResult, panel: Panel, signals: PanelSignals) -> dict[str, Any]:
+    """Return how far the second engine agrees with a result, as stored beside the run."""
+    other = vectorbt_engine.run(panel, signals, config=result.config, result=result)
+    found = vectorbt_engine.compare(result, other)
+    first = None if found.first_bar is None else result.index[found.first_bar]
+    document: dict[str, Any] = jsonable(found)
+    return document | {"first_at": jsonable(first)}

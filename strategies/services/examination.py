@@ -1,0 +1,134 @@
+"""Is it luck, and does an independent engine agree? Asked of every stored run, after storing it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from alphastrat.core import live
+from alphastrat.core.jsonable import jsonable
+from alphastrat.quant.statistics import minimum_track_record_length, probabilistic_sharpe
+from strategies.models import BacktestRun, Trial
+from strategies.quant import monte_carlo
+from strategies.quant.overfitting import deflated_sharpe_of_trials
+from strategies.quant.simulator import simulate
+from strategies.services import market, second_engine, specification
+from strategies.services.backtesting import signals_of
+from strategies.services.results import Results
+from strategies.services.trials import hypothesis_key
+
+STEPS = ("Running the second engine", "Resampling round trips", "Raising the costs", "Storing")
+N_BAND_POINTS = 100
+MIN_TRIPS = 5
+CONFIDENCE = 0.95
+
+Report = Callable[[int, str], None]
+
+
+def examine_run(run_id: str, *, report: Report) -> dict[str, Any]:
+    """Compare a stored run with the second engine and with chance, and store what was found.
+
+    Bars that were restated since the run are not compared with: the run then says so.
+    """
+    run = BacktestRun.objects.get(pk=run_id, status=BacktestRun.Status.SUCCEEDED)
+    asked = specification.of_run(run)
+    plan = specification.check(asked)
+    named = asked.benchmark not in ("", specification.UNIVERSE, specification.NO_BENCHMARK)
+    loaded = market.load(
+        plan.specification,
+        warmup_bars=plan.warmup_bars,
+        benchmark=asked.benchmark if named else "",
+    )
+    if loaded.fingerprint != run.data_fingerprint:
+        agreement: dict[str, Any] = {"agrees": None, "explanation": RESTATED, "n_fills": 0}
+        _store(run, agreement=agreement, luck=None)
+        return agreement
+    report(0, STEPS[0])
+    periods = run.periods_per_year or 252.0
+    config = specification.with_periods(specification.check_terms(asked), periods)
+    signals = signals_of(plan.specification, loaded)
+    result = simulate(loaded.panel, signals, config=config)
+    agreement = second_engine.agreement(result, loaded.panel, signals)
+    report(1, STEPS[1])
+    luck = _resampled(result, seed=run.seed)
+    report(2, STEPS[2])
+    stress = monte_carlo.cost_stress(loaded.panel, signals, config=config)
+    crises = monte_carlo.crisis_results(result.index, np.nan_to_num(result.returns))
+    luck |= {"costs": jsonable(stress), "crises": jsonable(crises)}
+    report(3, STEPS[3])
+    _store(run, agreement=agreement, luck=luck)
+    return agreement
+
+
+RESTATED = (
+    "The bars of this run have been restated since it was computed; run it again to check it."
+)
+
+
+def sharpe_evidence(results: Results) -> dict[str, float | int] | None:
+    """Return how much a run's Sharpe ratio proves, given every look at its hypothesis.
+
+    Computed when it is shown, because later looks lower the confidence in earlier ones. None
+    where the account never moved.
+    """
+    run = results.run
+    returns = results.curves.returns
+    returns = returns[np.isfinite(returns)]
+    if returns.size < 3 or not returns.std(ddof=1) > 1e-12:
+        return None
+    looks = Trial.objects.filter(
+        owner_id=run.owner_id,
+        hypothesis=hypothesis_key(run.plugin, run.symbols, run.timeframe),
+    ).values_list("sharpe_per_bar", flat=True)
+    sharpes = np.array([math.nan if value is None else value for value in looks])
+    deflated = deflated_sharpe_of_trials(returns, sharpes)
+    skewness = float(stats.skew(returns))
+    kurtosis = float(stats.kurtosis(returns, fisher=False))
+    annual = math.sqrt(run.periods_per_year or 252.0)
+    return {
+        "n_trials": deflated.n_trials,
+        "n_bars": int(returns.size),
+        "probabilistic": probabilistic_sharpe(
+            deflated.sharpe, n_observations=returns.size, skewness=skewness, kurtosis=kurtosis
+        ),
+        "deflated": deflated.probability,
+        "luck": deflated.luck * annual,
+        "minimum_bars": minimum_track_record_length(
+            deflated.sharpe, confidence=CONFIDENCE, skewness=skewness, kurtosis=kurtosis
+        ),
+    }
+
+
+def _resampled(result: Any, *, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    capital = result.config.initial_cash
+    found: dict[str, Any] = {}
+    if len(result.round_trips) >= MIN_TRIPS:
+        by_trips = monte_carlo.resample_trips(
+            monte_carlo.trip_returns_on_equity(result), initial_cash=capital, rng=rng
+        )
+        found["trips"] = _thinned(by_trips)
+    returns = result.returns
+    if np.isfinite(returns).all() and returns.std() > 1e-12:
+        by_bars = monte_carlo.resample_returns(returns, initial_cash=capital, rng=rng)
+        found["bars"] = _thinned(by_bars)
+    return found
+
+
+def _thinned(drawn: monte_carlo.MonteCarloResult) -> dict[str, Any]:
+    """Return a distribution with as many steps as a chart shows."""
+    steps = len(drawn.bands)
+    keep = np.unique(np.linspace(0, steps - 1, min(steps, N_BAND_POINTS)).astype(int))
+    document: dict[str, Any] = jsonable(drawn)
+    document["bands"] = [[round(float(v), 2) for v in row] for row in drawn.bands[keep]]
+    document["steps"] = keep.tolist()
+    return document
+
+
+def _store(run: BacktestRun, *, agreement: dict[str, Any], luck: dict[str, Any] | None) -> None:
+    BacktestRun.objects.filter(pk=run.pk).update(agreement=agreement, luck=luck)
+    live.publish(f"jobs:u{run.owner_id}", "invalidate", {"fragment": f"examination-{run.pk}"})

@@ -1,0 +1,164 @@
+"""Strategies through their life: created, changed into new versions, moved between states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from alphastrat.core import events, live
+from alphastrat.core.errors import ConflictError, InvalidInput
+from alphastrat.core.jsonable import jsonable
+from alphastrat.quant.types import Timeframe
+from strategies.models import Strategy, StrategyVersion
+from strategies.services.configuration import check_exits, check_parameters, check_sizing
+from strategies.services.specification import Specification, find_instruments
+
+COMPARED = ("plugin", "parameters", "symbols", "timeframe", "exit_rules", "sizing")
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyDraft:
+    """What a strategy is to be, unchecked."""
+
+    name: str
+    plugin: str
+    symbols: list[str]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    timeframe: str = Timeframe.DAY_1.value
+    exit_rules: Mapping[str, Any] = field(default_factory=dict)
+    sizing: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+
+@transaction.atomic
+def create_strategy(owner: Any, draft: StrategyDraft, *, reason: str = "Created") -> Strategy:
+    """Create a strategy in research with its first version.
+
+    Raises InvalidInput naming each field that is wrong.
+    """
+    checked, instruments = _checked(draft)
+    try:
+        with transaction.atomic():
+            strategy = Strategy.objects.create(
+                owner=owner,
+                name=draft.name,
+                description=draft.description,
+                plugin=checked["plugin"],
+                parameters=checked["parameters"],
+                timeframe=checked["timeframe"],
+            )
+    except IntegrityError:
+        raise InvalidInput(
+            f"You already have a strategy called {draft.name!r}.",
+            fields={"name": "Choose another name."},
+        ) from None
+    strategy.universe.set(instruments)
+    _add_version(strategy, checked, number=1, by=owner, reason=reason)
+    events.send_on_commit(events.strategy_changed, strategy_id=str(strategy.pk))
+    return strategy
+
+
+@transaction.atomic
+def change_strategy(
+    strategy: Strategy, draft: StrategyDraft, *, by: Any, reason: str, expected_version: int
+) -> StrategyVersion:
+    """Give a strategy a new version; an unchanged one keeps its version.
+
+    Raises InvalidInput naming each field that is wrong, ConflictError if another version has
+    been made since `expected_version`.
+    """
+    checked, instruments = _checked(draft)
+    strategy = Strategy.objects.select_for_update().get(pk=strategy.pk)
+    current = strategy.current_version
+    if current is None or current.number != expected_version:
+        raise ConflictError(
+            f"Version {current.number if current else 0} has been made since you opened version "
+            f"{expected_version}; look at it before you change it."
+        )
+    if strategy.name != draft.name:
+        taken = Strategy.objects.filter(owner=strategy.owner_id, name=draft.name)
+        if taken.exclude(pk=strategy.pk).exists():
+            raise InvalidInput(
+                f"There is already a strategy called {draft.name!r}.",
+                fields={"name": "Choose another name."},
+            )
+    strategy.name, strategy.description = draft.name, draft.description
+    if all(_comparable(getattr(current, name)) == _comparable(checked[name]) for name in COMPARED):
+        strategy.save(update_fields=["name", "description", "updated_at"])
+        return current
+    strategy.plugin, strategy.parameters = checked["plugin"], checked["parameters"]
+    strategy.timeframe = checked["timeframe"]
+    strategy.save()
+    strategy.universe.set(instruments)
+    version = _add_version(strategy, checked, number=current.number + 1, by=by, reason=reason)
+    _announce(strategy)
+    return version
+
+
+@transaction.atomic
+def move_strategy(strategy: Strategy, state: str, *, at: datetime) -> None:
+    """Move a strategy along its lifecycle; raises ConflictError where there is no such step."""
+    strategy.move_to(state, at=at)
+    _announce(strategy)
+
+
+def matching_version(strategy: Strategy, asked: Specification) -> StrategyVersion | None:
+    """Return the current version if a backtest asks for exactly that, else None."""
+    version = strategy.current_version
+    if version is None:
+        return None
+    same = all(
+        _comparable(getattr(version, name)) == _comparable(getattr(asked, name))
+        for name in COMPARED
+    )
+    return version if same else None
+
+
+def _checked(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:
+    problems: dict[str, str] = {}
+    if not draft.name.strip():
+        problems["name"] = "Give it a name."
+    if draft.timeframe not in list(Timeframe):
+        problems["timeframe"] = f"Choose one of {', '.join(Timeframe)}."
+    if problems:
+        raise InvalidInput("Some of these values cannot be used.", fields=problems)
+    instruments = find_instruments(draft.symbols)
+    parameters = check_parameters(draft.plugin, draft.parameters)
+    check_exits(draft.exit_rules)
+    check_sizing(draft.sizing, n_symbols=len(instruments))
+    return {
+        "plugin": draft.plugin,
+        "parameters": jsonable(parameters),
+        "symbols": [instrument.symbol for instrument in instruments],
+        "timeframe": draft.timeframe,
+        "exit_rules": dict(draft.exit_rules),
+        "sizing": dict(draft.sizing),
+    }, instruments
+
+
+def _add_version(
+    strategy: Strategy, checked: dict[str, Any], *, number: int, by: Any, reason: str
+) -> StrategyVersion:
+    version = StrategyVersion.objects.create(
+        strategy=strategy, number=number, created_by=by, reason=reason, **checked
+    )
+    Strategy.objects.filter(pk=strategy.pk).update(current_version=version)
+    strategy.current_version = version
+    return version
+
+
+def _announce(strategy: Strategy) -> None:
+    live.publish(f"strategy:{strategy.pk}", "invalidate", {"fragment": "strategy"})
+    events.send_on_commit(events.strategy_changed, strategy_id=str(strategy.pk))
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return {name: item for name, item in jsonable(value).items() if item is not None}
+    return value
