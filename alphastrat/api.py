@@ -18,6 +18,8 @@ from alphastrat.core.api import router as jobs_router
 from alphastrat.core.api_root import ProductApi
 from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
+from strategies.api import plugins_router
+from strategies.api import router as backtests_router
 
 DESCRIPTION = """
 Sign in and try it here, or send `Authorization: Bearer <token>` with a token from your settings
@@ -56,3 +58,5 @@ api = ProductApi(
 api.add_router("/me", accounts_router)
 api.add_router("/jobs", jobs_router)
 api.add_router("", marketdata_router)
+api.add_router("/plugins", plugins_router)
+api.add_router("/backtests", backtests_router)
