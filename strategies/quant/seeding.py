@@ -45,28 +45,35 @@ def macd_published(
     close: FloatArray, fast: int, slow: int, signal: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return line, signal and histogram of `indicators.macd`, for a series without gaps."""
-    line = np.full(close.size, np.nan)
-    signals = np.full(close.size, np.nan)
+    n_bars = close.size
+    line, signals, histogram = np.empty(n_bars), np.empty(n_bars), np.empty(n_bars)
+    first, last_seed = min(slow - 1, n_bars), slow + signal - 2
+    line[:first], signals[:last_seed], histogram[:last_seed] = np.nan, np.nan, np.nan
     fast_weight, slow_weight, signal_weight = 2 / (fast + 1), 2 / (slow + 1), 2 / (signal + 1)
-    fast_ema = slow_ema = signal_ema = 0.0
-    for t in range(close.size):
-        fast_ema = fast_ema + close[t] / fast if t < fast else fast_ema
-        slow_ema = slow_ema + close[t] / slow if t < slow else slow_ema
-        if t >= fast:
-            fast_ema += fast_weight * (close[t] - fast_ema)
-        if t >= slow:
-            slow_ema += slow_weight * (close[t] - slow_ema)
-        if t < slow - 1:
-            continue
+    if n_bars < slow:
+        return line, signals, histogram
+    fast_ema, slow_ema = close[:fast].mean(), close[:slow].mean()
+    for t in range(fast, slow):
+        fast_ema += fast_weight * (close[t] - fast_ema)
+    line[first] = fast_ema - slow_ema
+    for t in range(slow, min(last_seed + 1, n_bars)):
+        fast_ema += fast_weight * (close[t] - fast_ema)
+        slow_ema += slow_weight * (close[t] - slow_ema)
         line[t] = fast_ema - slow_ema
-        n_lines = t - slow + 2
-        if n_lines <= signal:
-            signal_ema += line[t] / signal
-        else:
-            signal_ema += signal_weight * (line[t] - signal_ema)
-        if n_lines >= signal:
-            signals[t] = signal_ema
-    return line, signals, line - signals
+    if n_bars <= last_seed:
+        return line, signals, histogram
+    signal_ema = line[first : last_seed + 1].mean()
+    signals[last_seed] = signal_ema
+    histogram[last_seed] = line[last_seed] - signal_ema
+    # Each average waits for its own last value only; in one loop the three wait together.
+    for t in range(last_seed + 1, n_bars):
+        fast_ema += fast_weight * (close[t] - fast_ema)
+        slow_ema += slow_weight * (close[t] - slow_ema)
+        line[t] = fast_ema - slow_ema
+        signal_ema += signal_weight * (line[t] - signal_ema)
+        signals[t] = signal_ema
+        histogram[t] = line[t] - signal_ema
+    return line, signals, histogram
 
 
 @compiled
