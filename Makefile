@@ -8,7 +8,6 @@ BOOTSTRAP := $(or $(PYTHON),python3) scripts/bootstrap.py
 CHECK := DJANGO_SETTINGS_MODULE=alphastrat.settings_test $(PY)
 PYTEST := $(PY) -m pytest -p tests.plugin_servers
 NUMPROCESSES ?= 2
-export PORT HOST
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 18

@@ -13,7 +13,7 @@ PROGRAMS = ("web", "worker", "monitor", "feed")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
-        default=env.env_str("HOST", "127.0.0.1"),
+        default=env.env_str("HOST") or "127.0.0.1",
         help="address to listen on (HOST; 127.0.0.1: this machine only)",
     )
     parser.add_argument(
