@@ -209,7 +209,9 @@ MASSIVE_WEBSOCKET_URL = env.env_str("MASSIVE_WEBSOCKET_URL", "wss://socket.massi
 MASSIVE_CALLS_PER_MINUTE = env.env_int("MASSIVE_CALLS_PER_MINUTE", 5)
 MARKET_DATA_PROVIDERS = env.env_list("MARKET_DATA_PROVIDERS", ("massive", "yfinance"))
 FEED_PROVIDER = env.env_str("FEED_PROVIDER", "replay")
-FEED_SPEED = env.env_float("FEED_SPEED", 86_400.0)
+FEED_SPEED = env.env_float("FEED_SPEED", 28_800.0)  # times real time: a session in 3 seconds
+FEED_TIMEFRAME = env.env_str("FEED_TIMEFRAME", "1d")
+FEED_LIVE_DAYS = env.env_int("FEED_LIVE_DAYS", 540)  # of the stored bars, the newest are replayed
 
 # --- Mail ----------------------------------------------------------------------------------------
 EMAIL = env.email()

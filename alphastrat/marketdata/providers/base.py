@@ -122,7 +122,7 @@ def to_batch(
     `n_before` rows came with earlier pages.
     """
     rows = pd.DataFrame.from_records(list(records), columns=["time", *VALUES])
-    kind = "datetime64[us, UTC]" if request.timeframe.is_intraday else "datetime64[us]"
+    kind: Any = "datetime64[us, UTC]" if request.timeframe.is_intraday else "datetime64[us]"
     rows["time"] = rows["time"].astype(kind)
     rows = rows.astype(dict.fromkeys(VALUES, "float64"))
     rows = rows.sort_values("time", kind="stable", ignore_index=True)

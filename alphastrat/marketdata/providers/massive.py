@@ -57,7 +57,7 @@ class MassiveProvider:
 
     name = NAME
     timeframes = frozenset(SPANS)
-    adjustments = frozenset({Adjustment.RAW, Adjustment.SPLIT})
+    adjustments: frozenset[str] = frozenset({Adjustment.RAW, Adjustment.SPLIT})
 
     def __init__(self, client: MassiveClient) -> None:
         self._client = client
@@ -178,10 +178,10 @@ class MassiveClient(RESTClient):
         except urllib3.exceptions.HTTPError as error:
             raise ProviderError(f"Massive could not be reached: {type(error).__name__}.") from error
         if response.status != 200:
-            error = _refusal(response)
-            if isinstance(error, ProviderBusy) and error.retry_after:
-                self._limit.hold_back(error.retry_after)
-            raise error
+            refusal = _refusal(response)
+            if isinstance(refusal, ProviderBusy) and refusal.retry_after:
+                self._limit.hold_back(refusal.retry_after)
+            raise refusal
         page = _decoded(response)
         if page.get("status") == "ERROR":
             raise ProviderError(f"Massive failed: {page.get('error', 'no reason given')}.")

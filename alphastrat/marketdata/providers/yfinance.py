@@ -41,7 +41,7 @@ class YFinanceProvider:
 
     name = NAME
     timeframes = frozenset(INTERVALS)
-    adjustments = frozenset({Adjustment.SPLIT, Adjustment.TOTAL})
+    adjustments: frozenset[str] = frozenset({Adjustment.SPLIT, Adjustment.TOTAL})
 
     def __init__(self, session: Any = None) -> None:
         self._session = session
@@ -58,10 +58,12 @@ class YFinanceProvider:
         )
         if history.empty:
             return
-        times = history.index.tz_convert(UTC) if is_intraday else _days(history.index)
+        index = pd.DatetimeIndex(history.index)
+        times = index.tz_convert(UTC) if is_intraday else _days(index)
         values = history[_COLUMNS].set_axis(["open", "high", "low", "close", "volume"], axis=1)
         rows = values.assign(time=times).drop_duplicates("time", keep="first")
-        yield to_batch(NAME, request, rows.to_dict("records"), n_before=0)
+        records: list[Any] = rows.to_dict("records")
+        yield to_batch(NAME, request, records, n_before=0)
 
     def fetch_corporate_actions(
         self, listing: Listing, *, start: date, end: date
@@ -72,7 +74,10 @@ class YFinanceProvider:
             return []
         found = []
         for day, split, dividend in zip(
-            _days(history.index), history["Stock Splits"], history["Dividends"], strict=True
+            _days(pd.DatetimeIndex(history.index)),
+            history["Stock Splits"],
+            history["Dividends"],
+            strict=True,
         ):
             if split:
                 found.append(Action(listing.symbol, day.date(), split_ratio=float(split)))
@@ -82,6 +87,7 @@ class YFinanceProvider:
 
     def _history(self, listing: Listing, **arguments: Any) -> pd.DataFrame:
         import yfinance  # takes a second to load, and only some processes need it
+        from yfinance.data import YfData
         from yfinance.exceptions import (
             YFPricesMissingError,
             YFRateLimitError,
@@ -89,6 +95,8 @@ class YFinanceProvider:
         )
 
         yfinance.config.debug.hide_exceptions = False
+        # It remembers every answer about the past, an error as well, for as long as we live.
+        YfData.cache_get.cache_clear()
         yfinance.set_tz_cache_location(str(settings.VAR_DIR / "yfinance"))
         ticker = yfinance.Ticker(vendor_symbol(listing), session=self._session)
         try:
