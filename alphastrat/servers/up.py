@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from alphastrat import env
@@ -24,6 +24,7 @@ from alphastrat.servers.state import Lock
 from alphastrat.servers.supervisor import Program, Supervisor, how_it_ended
 
 MANAGE = env.BASE_DIR / "manage.py"
+HEAD_START = 20.0
 # The first command that exists is run.
 COMMANDS = {
     "worker": ("run_worker", "qcluster"),
@@ -58,6 +59,7 @@ class Up:
         self._env: dict[str, str] = {}
         self._mark = ""
         self._is_prepared = False
+        self._known_commands: set[str] | None = None
         self._has_answered = "web" not in chosen.only
 
     def run(self) -> int:
@@ -67,6 +69,7 @@ class Up:
             keeper = ServerKeeper(self._servers, self._console) if self._servers else None
             while True:
                 self._supervisor.turn()
+                self._start_waiting()
                 if keeper:
                     keeper.look()
         except KeyboardInterrupt:
@@ -100,7 +103,7 @@ class Up:
             return
         self._is_prepared = True
         self._start_web()
-        self._start_others(record["commands"])
+        self._known_commands = set(record["commands"])
 
     def _make_servers(self) -> EmbeddedServers:
         given = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
@@ -144,7 +147,7 @@ class Up:
         record["migrations"] = readiness.applied_migrations(self._env["DATABASE_URL"])
         readiness.write_record(self._var, record)
         self._is_prepared = True
-        self._start_others(notice["commands"])
+        self._known_commands = set(notice["commands"])
         self._greet()
 
     def _note_preparation(self, code: int) -> None:
@@ -164,8 +167,13 @@ class Up:
         self._supervisor.start(self._program("web", command, pass_fds=(descriptor,)))
         PageProbe(self._supervisor, self._listener, self._note_answer)
 
-    def _start_others(self, known: Iterable[str]) -> None:
-        available = set(known)
+    def _start_waiting(self) -> None:
+        """Start the others once the first page is out: side by side all of them start slower."""
+        if self._known_commands is None:
+            return
+        if not self._has_answered and self._console.elapsed < HEAD_START:
+            return
+        available, self._known_commands = self._known_commands, None
         for name in self._chosen.only:
             if name == "web":
                 continue
