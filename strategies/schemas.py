@@ -42,9 +42,8 @@ class PluginOut(Schema):
 
 
 class TermsIn(Schema):
-    """Costs, exits and sizing; omitted terms cost nothing and do nothing."""
+    """Exits and sizing; omitted ones do nothing."""
 
-    costs: dict[str, float] = Field(default_factory=dict)
     exit_rules: dict[str, float | None] = Field(default_factory=dict)
     sizing: dict[str, float | str | None] = Field(default_factory=dict)
 
@@ -55,6 +54,7 @@ class PeriodIn(TermsIn):
     start: date
     end: date
     capital: Decimal = Decimal(100_000)
+    costs: dict[str, float] = Field(default_factory=dict)
     benchmark: str = UNIVERSE
     engine: str = "simulator"
     seed: int = Field(0, ge=0, lt=2**31)

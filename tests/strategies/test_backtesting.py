@@ -82,7 +82,8 @@ def test_rsi_mean_reversion_strategy(alice, market):
     rsi = indicators.rsi(bars["close"].to_numpy(), 14)
     before = bars.index.get_indexer(results.trips["entry_time"]) - 1
     is_long = (results.trips["side"] == "long").to_numpy()
-    assert is_long.any() and not is_long.all()
+    assert is_long.any()
+    assert not is_long.all()
     assert (rsi[before][is_long] < 30).all()
     assert (rsi[before][~is_long] > 70).all()
     slipped = results.trips["entry_price"] / bars["open"].to_numpy()[before + 1] - 1
