@@ -7,6 +7,7 @@ at any line goes on with the same bar, and two of them take turns instead of dou
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ def pace(closed_at: datetime, before: datetime, *, step: timedelta, speed: float
     The time between them is divided by `speed`, but is never more than the length of one bar:
     nobody waits for a closed market.
     """
-    return min(closed_at - before, step) / speed
+    return timedelta(0) if math.isinf(speed) else min(closed_at - before, step) / speed
 
 
 def _turn(source: FeedSource, *, at: datetime) -> Progress:

@@ -12,7 +12,6 @@ from django.utils.timezone import now
 
 from alphastrat.core.errors import InvalidInput
 from alphastrat.core.heartbeats import beat
-from alphastrat.core.notify import notify
 from alphastrat.marketdata.models import BarSeries, Instrument
 from alphastrat.marketdata.providers import massive
 from alphastrat.marketdata.providers.base import BarBatch, BarRequest, Listing, LiveProvider
@@ -23,7 +22,6 @@ from alphastrat.marketdata.services.backfill import closed_bars_only
 from alphastrat.marketdata.services.failover import Failover, configured_providers
 from alphastrat.marketdata.services.feed import (
     BEAT_SECONDS,
-    CHANNEL,
     IDLE_SECONDS,
     PROCESS,
     FeedSource,
@@ -133,8 +131,6 @@ class PollingFeed:
         self._not_before[listing.symbol] = at + RETRY_POLL
         request = BarRequest(listing, self._timeframe, start, at)
         run = self._failover.import_bars(closed_bars_only(request, at=at), at=at)
-        if run.rows_stored:
-            notify(CHANNEL, str(self._timeframe))
         self._n_bars += run.rows_stored
         return Progress("polling", 0.0, detail=self._detail(lag=lag))
 
