@@ -20,6 +20,7 @@ from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
+from strategies.strategies_api import router as strategies_router
 
 DESCRIPTION = """
 Sign in and try it here, or send `Authorization: Bearer <token>` with a token from your settings
@@ -60,3 +61,4 @@ api.add_router("/jobs", jobs_router)
 api.add_router("", marketdata_router)
 api.add_router("/plugins", plugins_router)
 api.add_router("/backtests", backtests_router)
+api.add_router("/strategies", strategies_router)
