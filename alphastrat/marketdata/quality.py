@@ -17,7 +17,9 @@ from alphastrat.quant.types import BoolArray, Timeframe
 PRICES = ("open", "high", "low", "close")
 _MOSTLY = 0.9
 _LONGEST_BAR = pd.Timedelta(days=40)
-_LONG_AGO = np.iinfo(np.int64).min
+_SATURDAY = 5
+_MONDAY = 3  # 1 January 1970 was a Thursday
+_LONG_AGO = np.iinfo(np.int64).min  # which is how NumPy writes NaT
 
 REASONS = {
     "no_symbol": "The row names no instrument.",
@@ -156,19 +158,19 @@ def _direction(symbols: pd.Series, times: pd.Series, before: pd.Series) -> int:
 
 def _place(rows: pd.DataFrame, timeframe: Timeframe, exchanges: Mapping[str, str]) -> pd.DataFrame:
     """Add opened_at and closed_at from each exchange's calendar; NaT where it has no such bar."""
-    opened = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
+    opened = np.full(len(rows), _LONG_AGO)
     closed = opened.copy()
     codes = rows["symbol"].map(exchanges)
     for code in codes.dropna().unique():
         mine = (codes == code).to_numpy() & rows["time"].notna().to_numpy()
         if mine.any():
             opened[mine], closed[mine] = _bars_at(rows["time"][mine], timeframe, code)
-    return rows.assign(opened_at=opened, closed_at=closed)
+    return rows.assign(opened_at=_utc(opened), closed_at=_utc(closed))
 
 
 def _bars_at(
     times: pd.Series, timeframe: Timeframe, code: str
-) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     start, end = _range_around(_instants(times), code)
     if timeframe is Timeframe.DAY_1:
         sessions = session_times(code, start, end)
@@ -179,15 +181,44 @@ def _bars_at(
         keys = pd.DatetimeIndex(opens).as_unit("us").asi8
     wanted = pd.DatetimeIndex(times).as_unit("us").asi8
     if timeframe in (Timeframe.WEEK_1, Timeframe.MONTH_1):
-        position = np.searchsorted(_days(closes), wanted, "left")
-        found = position < len(keys)
-        found[found] = _days(opens)[position[found]] <= wanted[found]
+        position, found = _named_periods(times, timeframe, opens=opens, closes=closes)
     else:
         position = np.searchsorted(keys, wanted)
         found = position < len(keys)
         found[found] = keys[position[found]] == wanted[found]
     place = np.where(found, position, -1)
     return _take(opens, place), _take(closes, place)
+
+
+def _named_periods(
+    labels: pd.Series, timeframe: Timeframe, *, opens: pd.Series, closes: pd.Series
+) -> tuple[npt.NDArray[np.intp], BoolArray]:
+    """Find the week or month that each date names, itself a session or not.
+
+    Vendors label a period by its first or last day, which can be a holiday. A weekend without
+    trading names no week: it can be meant as the end of one or as the start of the next, and the
+    wrong guess would show a week before it has happened.
+    """
+    dates = pd.DatetimeIndex(labels)
+    first, last = _days(opens), _days(closes - pd.Timedelta(1, "us"))
+    position = np.searchsorted(_periods(last, timeframe), _periods(dates, timeframe))
+    found = position < len(last)
+    if not len(last):
+        return position, found
+    place = np.minimum(position, len(last) - 1)
+    found &= _periods(last, timeframe)[place] == _periods(dates, timeframe)
+    if timeframe is Timeframe.WEEK_1:
+        trades = (first[place] <= dates) & (dates <= last[place])
+        found &= np.asarray((dates.day_of_week < _SATURDAY) | trades)
+    return position, found
+
+
+def _periods(dates: pd.DatetimeIndex, timeframe: Timeframe) -> npt.NDArray[np.int64]:
+    """Return the number of the week, Monday to Sunday, or of the month."""
+    if timeframe is Timeframe.MONTH_1:
+        return np.asarray(dates.year * 12 + dates.month, dtype=np.int64)
+    days = dates.to_numpy().astype("datetime64[D]").astype(np.int64)
+    return (days + _MONDAY) // 7
 
 
 def _range_around(instants: pd.Series, code: str) -> tuple[datetime, datetime]:
@@ -199,15 +230,16 @@ def _range_around(instants: pd.Series, code: str) -> tuple[datetime, datetime]:
     return start.to_pydatetime(), end.to_pydatetime()
 
 
-def _days(instants: pd.Series) -> npt.NDArray[np.int64]:
-    naive = pd.DatetimeIndex(instants).tz_localize(None).normalize()
-    return naive.as_unit("us").asi8
+def _days(instants: pd.Series) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(instants).tz_localize(None).normalize()
 
 
-def _take(times: pd.Series, place: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
-    values = pd.DatetimeIndex(times).as_unit("us").asi8
-    nowhere = np.iinfo(np.int64).min  # how pandas writes NaT
-    micros = np.where(place >= 0, values[np.maximum(place, 0)], nowhere)
+def _take(times: pd.Series, place: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+    """Return the time at each place, in microseconds, and NaT for a place below 0."""
+    return np.append(_micros(times), _LONG_AGO)[place]
+
+
+def _utc(micros: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(micros.view("datetime64[us]")).tz_localize("UTC")
 
 
