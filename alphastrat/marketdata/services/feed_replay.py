@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError, transaction
@@ -117,7 +118,8 @@ class ReplayFeed:
             "position_at": position.position_at.isoformat(),
             "starts_at": position.starts_at.isoformat(),
             "n_bars": position.n_bars,
-            "speed": self._speed,
+            # JSON has no infinity: None is as fast as can be.
+            "speed": self._speed if math.isfinite(self._speed) else None,
             "lag_s": round(lag.total_seconds(), 3),
         }
         return Progress(state, wait.total_seconds(), detail=detail)
