@@ -5,7 +5,7 @@ It is temporary: a killed worker's connection takes it along, and nothing is lef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,62 +45,72 @@ _RENAME = """
     FROM unnest(%(ours)s::uuid[], %(theirs)s::uuid[]) AS renamed (ours, theirs)
     WHERE s.series_id = renamed.ours
 """
+_SPANS = """
+    SELECT series_id, count(*), min(opened_at), max(closed_at) FROM {table} GROUP BY series_id
+"""
 _LOCK_SERIES = """
-    SELECT id FROM marketdata_barseries
-    WHERE id IN (SELECT DISTINCT series_id FROM {table}) ORDER BY id FOR UPDATE
+    SELECT id, first_opened_at, last_closed_at FROM marketdata_barseries
+    WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE
 """
-_DIFFERS = """
-    (b.closed_at, b.open, b.high, b.low, b.close, b.volume)
-    IS DISTINCT FROM (s.closed_at, s.open, s.high, s.low, s.close, s.volume)
+_BAR_COLUMNS = "series_id, opened_at, closed_at, open, high, low, close, volume"
+_APPEND = f"""
+    INSERT INTO marketdata_bar ({_BAR_COLUMNS}, ingested_at)
+    SELECT {_BAR_COLUMNS}, %(at)s FROM {{table}} ORDER BY series_id, opened_at
 """
-_RECORD_RESTATED = f"""
+# One pass over both tables; what is stored as it was delivered, mostly all of it, ends here.
+_COMPARE = """
+    CREATE TEMPORARY TABLE {changes} AS
+    SELECT s.*, b.series_id IS NOT NULL AS is_stored
+    FROM {table} s LEFT JOIN marketdata_bar b USING (series_id, opened_at)
+    WHERE b.series_id IS NULL
+        OR (b.closed_at, b.open, b.high, b.low, b.close, b.volume)
+        IS DISTINCT FROM (s.closed_at, s.open, s.high, s.low, s.close, s.volume)
+"""
+_RECORD_RESTATED = """
     INSERT INTO marketdata_barrevision
         (series_id, opened_at, old_values, new_values, import_run_id, recorded_at)
-    SELECT s.series_id, s.opened_at,
+    SELECT series_id, opened_at,
         jsonb_build_object('open', b.open, 'high', b.high, 'low', b.low, 'close', b.close,
             'volume', b.volume),
-        jsonb_build_object('open', s.open, 'high', s.high, 'low', s.low, 'close', s.close,
-            'volume', s.volume),
+        jsonb_build_object('open', c.open, 'high', c.high, 'low', c.low, 'close', c.close,
+            'volume', c.volume),
         %(run)s, %(at)s
-    FROM {{table}} s JOIN marketdata_bar b USING (series_id, opened_at) WHERE {_DIFFERS}
+    FROM {changes} c JOIN marketdata_bar b USING (series_id, opened_at)
 """
-_RESTATE = f"""
+_RESTATE = """
     WITH restated AS (
-        UPDATE marketdata_bar b SET closed_at = s.closed_at, open = s.open, high = s.high,
-            low = s.low, close = s.close, volume = s.volume, ingested_at = %(at)s
-        FROM {{table}} s
-        WHERE b.series_id = s.series_id AND b.opened_at = s.opened_at AND {_DIFFERS}
+        UPDATE marketdata_bar b SET closed_at = c.closed_at, open = c.open, high = c.high,
+            low = c.low, close = c.close, volume = c.volume, ingested_at = %(at)s
+        FROM {changes} c WHERE b.series_id = c.series_id AND b.opened_at = c.opened_at
         RETURNING b.series_id, b.opened_at, b.closed_at
     ), totals AS (
         SELECT series_id, count(*) AS n_bars, min(opened_at) AS first, max(closed_at) AS last
         FROM restated GROUP BY series_id
     )
-    UPDATE marketdata_barseries series SET revision = revision + 1, updated_at = %(at)s
+    UPDATE marketdata_barseries series SET revision = revision + 1, updated_at = %(at)s,
+        last_closed_at = greatest(series.last_closed_at, totals.last)
     FROM totals WHERE series.id = totals.series_id
     RETURNING series.id, totals.n_bars, totals.first, totals.last
 """
-_INSERT = """
+_INSERT_ABSENT = f"""
     WITH fresh AS (
-        INSERT INTO marketdata_bar
-            (series_id, opened_at, closed_at, open, high, low, close, volume, ingested_at)
-        SELECT s.series_id, s.opened_at, s.closed_at, s.open, s.high, s.low, s.close, s.volume,
-            %(at)s
-        FROM {table} s LEFT JOIN marketdata_bar b USING (series_id, opened_at)
-        WHERE b.series_id IS NULL
-        ORDER BY s.series_id, s.opened_at
+        INSERT INTO marketdata_bar ({_BAR_COLUMNS}, ingested_at)
+        SELECT {_BAR_COLUMNS}, %(at)s FROM {{changes}} WHERE NOT is_stored
+        ORDER BY series_id, opened_at
         RETURNING series_id, opened_at, closed_at
-    ), totals AS (
-        SELECT series_id, count(*) AS n_bars, min(opened_at) AS first, max(closed_at) AS last
-        FROM fresh GROUP BY series_id
     )
+    SELECT series_id, count(*), min(opened_at), max(closed_at) FROM fresh GROUP BY series_id
+"""
+_COUNT_NEW = """
     UPDATE marketdata_barseries series SET
-        bar_count = series.bar_count + totals.n_bars,
-        first_opened_at = least(series.first_opened_at, totals.first),
-        last_closed_at = greatest(series.last_closed_at, totals.last),
+        bar_count = series.bar_count + new.n_bars,
+        first_opened_at = least(series.first_opened_at, new.first),
+        last_closed_at = greatest(series.last_closed_at, new.last),
         revision = series.revision + 1,
         updated_at = %(at)s
-    FROM totals WHERE series.id = totals.series_id
-    RETURNING series.id, totals.n_bars, totals.first, totals.last
+    FROM unnest(%(ids)s::uuid[], %(counts)s::bigint[], %(starts)s::timestamptz[],
+        %(ends)s::timestamptz[]) AS new (id, n_bars, first, last)
+    WHERE series.id = new.id
 """
 
 
@@ -137,6 +147,7 @@ class StagingTable:
     def __init__(self, run_id: UUID) -> None:
         self.run_id = run_id
         self._table = sql.Identifier(f"marketdata_staged_{run_id.hex}")
+        self._changes = sql.Identifier(f"marketdata_changes_{run_id.hex}")
         self._n_staged = 0
 
     def create(self) -> None:
@@ -146,7 +157,7 @@ class StagingTable:
 
     def drop(self) -> None:
         """Forget the delivery; its bars are merged or given up."""
-        self._execute("DROP TABLE IF EXISTS {table}")
+        self._execute("DROP TABLE IF EXISTS {table}, {changes}")
 
     def add(self, rows: pd.DataFrame, series_ids: Mapping[str, UUID]) -> None:
         """Copy checked rows in; `series_ids` names the series of each symbol."""
@@ -170,20 +181,49 @@ class StagingTable:
 
         The series are locked first, so that two deliveries of one series follow each other.
         """
+        staged = self._spans(_SPANS)
+        if self._lie_beyond_stored(staged):
+            self._execute(_APPEND, {"at": at})
+            self._count_new(staged, at=at)
+            return Merged(self._n_staged, staged, ())
+        self._execute("ANALYZE {table} (series_id, opened_at)")
+        self._execute(_COMPARE)
         parameters = {"run": self.run_id, "at": at}
-        self._execute("ANALYZE {table}")
-        self._execute(_LOCK_SERIES)
         restated: tuple[Span, ...] = ()
         if self._execute(_RECORD_RESTATED, parameters).rowcount:
             restated = self._spans(_RESTATE, parameters)
-        return Merged(self._n_staged, self._spans(_INSERT, parameters), restated)
+        new = self._spans(_INSERT_ABSENT, parameters)
+        self._count_new(new, at=at)
+        return Merged(self._n_staged, new, restated)
 
-    def _spans(self, statement: str, parameters: Mapping[str, Any]) -> tuple[Span, ...]:
+    def _lie_beyond_stored(self, staged: Sequence[Span]) -> bool:
+        """Lock the series; whether no staged bar lies within what they have."""
+        spans = {span.series_id: span for span in staged}
+        stored = self._execute(_LOCK_SERIES, {"ids": list(spans)}).fetchall()
+        return all(
+            first is None or spans[pk].start >= last or spans[pk].end <= first
+            for pk, first, last in stored
+        )
+
+    def _count_new(self, new: Sequence[Span], *, at: datetime) -> None:
+        columns = {
+            "ids": [span.series_id for span in new],
+            "counts": [span.n_bars for span in new],
+            "starts": [span.start for span in new],
+            "ends": [span.end for span in new],
+        }
+        self._execute(_COUNT_NEW, {**columns, "at": at})
+
+    def _spans(
+        self, statement: str, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Span, ...]:
         return tuple(Span(*row) for row in self._execute(statement, parameters).fetchall())
 
     def _execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
         cursor = connection.cursor()
-        cursor.execute(sql.SQL(statement).format(table=self._table), parameters)
+        cursor.execute(
+            sql.SQL(statement).format(table=self._table, changes=self._changes), parameters
+        )
         return cursor
 
 
