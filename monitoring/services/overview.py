@@ -1,4 +1,4 @@
-"""What the first page says: is anything wrong, and what came out last?"""
+"""What the first page says: is anything wrong, and what came out last."""
 
 from __future__ import annotations
 
