@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from alphastrat.core.errors import InvalidInput
-from alphastrat.marketdata.providers.file_times import read_times
+from alphastrat.marketdata.providers.csv_dialect import dialect_of
+from alphastrat.marketdata.providers.file_columns import NUMBERS, find_columns
+from alphastrat.marketdata.providers.file_times import find_date_order, read_times
 from alphastrat.quant.types import Timeframe
 
 BATCH_ROWS = 200_000
 PARQUET_MARK = b"PAR1"
 
-SPELLINGS: dict[str, tuple[str, ...]] = {
-    "symbol": ("symbol", "ticker", "sym", "instrument", "asset", "secid", "name", "act_symbol"),
-    "time": (
-        "date",
-        "datetime",
-        "timestamp",
-        "time",
-        "opened_at",
-        "open_time",
-        "date_time",
-        "t",
-        "ts",
-        "window_start",
-        "session_date",
-        "day",
-    ),
-    "open": ("open", "o", "open_price", "px_open"),
-    "high": ("high", "h", "high_price", "px_high", "max"),
-    "low": ("low", "l", "low_price", "px_low", "min"),
-    "close": ("close", "c", "close_price", "last", "px_last", "close_last"),
-    "volume": ("volume", "v", "vol", "vol.", "px_volume", "turnover_shares", "tick_volume"),
-}
-REQUIRED = ("time", "open", "high", "low", "close", "volume")
+# What stands for no value in a column of numbers.
+ABSENT = ("", "-", "N/A", "n/a", "NA", "NaN", "nan", "null", "NULL", "None")
+_TOO_WIDE = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +71,25 @@ def read_file(path: Path, form: FileFormat) -> Iterator[pd.DataFrame]:
     InvalidInput
         If it is neither CSV nor Parquet, or lacks a column; the message says which were found.
     """
-    batches = _parquet_batches(path) if _is_parquet(path) else _csv_batches(path)
+    source: _Source = _ParquetFile(path) if _is_parquet(path) else _CsvFile(path)
+    columns = find_columns(source.names(), symbol_known=bool(form.symbol))
+    day_first = find_date_order(source.column(columns["time"]))
     first_row = 1
-    for raw in batches:
-        yield _normalise(raw, form, first_row)
+    for raw in source.batches(columns):
+        yield _normalise(raw, columns, form, first_row=first_row, day_first=day_first)
         first_row += len(raw)
+
+
+class _Source(Protocol):
+    """A file of columns."""
+
+    def names(self) -> list[str]: ...
+
+    def column(self, name: str) -> Iterator[pd.Series]:
+        """Read one column as it is written, in batches."""
+        ...
+
+    def batches(self, columns: Mapping[str, str]) -> Iterator[pd.DataFrame]: ...
 
 
 def _is_parquet(path: Path) -> bool:
@@ -98,53 +97,106 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == PARQUET_MARK
 
 
-def _parquet_batches(path: Path) -> Iterator[pd.DataFrame]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class _ParquetFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-    try:
-        with pq.ParquetFile(path) as file:
-            _columns(file.schema_arrow.names, symbol_known=True)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                yield batch.to_pandas(date_as_object=False)
-    except pa.ArrowInvalid as error:
-        raise _unreadable("Parquet", str(error)) from None
+    def names(self) -> list[str]:
+        with self._open() as file:
+            return list(file.schema_arrow.names)
 
+    def column(self, name: str) -> Iterator[pd.Series]:
+        for frame in self._read([name]):
+            yield frame[name]
 
-def _csv_batches(path: Path) -> Iterator[pd.DataFrame]:
-    with path.open("rb") as file:
-        head = file.read(2**14)
-    if not head.strip():
-        raise InvalidInput("The file is empty.", fields={"file": "Choose a file with bars."})
-    if b"\x00" in head:
-        raise InvalidInput(
-            "The file is neither CSV nor Parquet.",
-            fields={"file": "Save it as CSV or Parquet; spreadsheets cannot be read."},
-        )
-    try:
-        reader = pd.read_csv(
-            path,
-            sep=_delimiter(head),
-            chunksize=BATCH_ROWS,
-            skipinitialspace=True,
-            dtype_backend="numpy_nullable",
-            encoding="utf-8-sig",
-            low_memory=False,
-        )
-        with reader:
-            yield from reader
-    except UnicodeDecodeError:
-        raise _unreadable("CSV", "it is not in UTF-8") from None
-    except pd.errors.ParserError as error:
-        raise _unreadable("CSV", str(error).split("C error: ")[-1]) from None
-    except pd.errors.EmptyDataError:
-        raise _unreadable("CSV", "it has no columns") from None
+    def batches(self, columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
+        yield from self._read(list(columns.values()))
+
+    def _read(self, names: list[str]) -> Iterator[pd.DataFrame]:
+        with self._open() as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
+                # A frame's index is a column like any other to us.
+                yield batch.to_pandas(date_as_object=False, ignore_metadata=True)
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self._path) as file:
+                yield file
+        except (pa.ArrowInvalid, OSError):
+            raise _unreadable("Parquet", "it is damaged or incomplete") from None
 
 
-def _delimiter(head: bytes) -> str:
-    """Return the delimiter that the heading line has most of."""
-    heading = head.splitlines()[0]
-    return max(",;\t|", key=lambda mark: heading.count(mark.encode()))
+class _CsvFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            head = file.read(2**14)
+        if not head.strip():
+            raise InvalidInput("The file is empty.", fields={"file": "Choose a file with bars."})
+        if b"\x00" in head:
+            raise InvalidInput(
+                "The file is neither CSV nor Parquet.",
+                fields={"file": "Save it as CSV or Parquet; spreadsheets cannot be read."},
+            )
+        self._dialect = dialect_of(head.lstrip())
+
+    def names(self) -> list[str]:
+        with self._reader(nrows=0) as reader:
+            return [str(name) for name in reader.read().columns]
+
+    def column(self, name: str) -> Iterator[pd.Series]:
+        with self._reader(usecols=[name], dtype="string") as reader:
+            for frame in reader:
+                yield frame[name]
+
+    def batches(self, columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
+        # As text: NA is a symbol, and 03.01.2018 is no number of three million.
+        texts = [columns[name] for name in ("symbol", "time", "clock") if name in columns]
+        numbers = [columns[name] for name in NUMBERS]
+        with self._reader(
+            usecols=list(columns.values()),
+            dtype=dict.fromkeys(texts, "string"),
+            decimal=self._dialect.decimal,
+            thousands=self._dialect.thousands,
+            keep_default_na=False,
+            na_values={name: list(ABSENT) for name in numbers},
+        ) as reader:
+            for frame in reader:
+                tidy = {name: self._dialect.numbers(frame[name]) for name in numbers}
+                yield frame.assign(**tidy)
+
+    @contextmanager
+    def _reader(self, **options: Any) -> Iterator[Any]:
+        try:
+            with pd.read_csv(
+                self._path,
+                sep=self._dialect.delimiter,
+                chunksize=BATCH_ROWS,
+                index_col=False,
+                skipinitialspace=True,
+                encoding="utf-8-sig",
+                low_memory=False,
+                **options,
+            ) as reader:
+                yield reader
+        except UnicodeDecodeError:
+            raise _unreadable("CSV", "it is not in UTF-8") from None
+        except pd.errors.ParserError as error:
+            raise _unreadable("CSV", _reason(error)) from None
+        except pd.errors.EmptyDataError:
+            raise _unreadable("CSV", "it has no columns") from None
+
+
+def _reason(error: Exception) -> str:
+    too_wide = _TOO_WIDE.search(str(error))
+    if too_wide is None:
+        return str(error).split("C error: ")[-1].strip().rstrip(".")
+    expected, line, found = too_wide.groups()
+    return f"line {line} has {found} values where the heading has {expected}"
 
 
 def _unreadable(kind: str, reason: str) -> InvalidInput:
@@ -154,54 +206,26 @@ def _unreadable(kind: str, reason: str) -> InvalidInput:
     )
 
 
-def _normalise(raw: pd.DataFrame, form: FileFormat, first_row: int) -> pd.DataFrame:
-    columns = _columns(list(raw.columns), symbol_known=bool(form.symbol))
+def _normalise(
+    raw: pd.DataFrame,
+    columns: Mapping[str, str],
+    form: FileFormat,
+    *,
+    first_row: int,
+    day_first: bool | None,
+) -> pd.DataFrame:
+    raw = raw.reset_index(drop=True)
     rows = pd.DataFrame({"row_number": np.arange(first_row, first_row + len(raw))})
     if "symbol" in columns:
         symbols = raw[columns["symbol"]].astype("string").str.strip().str.upper()
         rows["symbol"] = symbols.astype(object).where(symbols.notna(), None).to_numpy()
     else:
         rows["symbol"] = form.symbol
-    times = raw[columns["time"]].reset_index(drop=True)
-    if columns["time"].strip().lower() == "date" and form.timeframe.is_intraday:
-        times = _with_clock(raw, times)
-    rows["time"] = read_times(times, form.timeframe, form.zone)
-    for name in ("open", "high", "low", "close", "volume"):
+    times = raw[columns["time"]]
+    if "clock" in columns and form.timeframe.is_intraday:
+        times = times.astype("string") + " " + raw[columns["clock"]].astype("string")
+    rows["time"] = read_times(times, form.timeframe, form.zone, day_first=day_first)
+    for name in NUMBERS:
         values = pd.to_numeric(raw[columns[name]], errors="coerce")
         rows[name] = values.to_numpy(np.float64, na_value=np.nan)
     return rows
-
-
-def _with_clock(raw: pd.DataFrame, dates: pd.Series) -> pd.Series:
-    """Join a date column with the clock column beside it, where there is one."""
-    clock = next((name for name in raw.columns if str(name).strip().lower() == "time"), None)
-    if clock is None:
-        return dates
-    return dates.astype("string") + " " + raw[clock].astype("string").reset_index(drop=True)
-
-
-def _columns(names: Sequence[object], *, symbol_known: bool) -> dict[str, str]:
-    """Return the file's own name of each column we need."""
-    spelled = {_plain(str(name)): str(name) for name in names}
-    found = {
-        ours: next((spelled[theirs] for theirs in options if theirs in spelled), "")
-        for ours, options in SPELLINGS.items()
-    }
-    missing = [name for name in REQUIRED if not found[name]]
-    if missing:
-        wanted = ", ".join(missing)
-        example = ", ".join(SPELLINGS[missing[0]][:4])
-        raise InvalidInput(
-            f"The file has no column for {wanted}. It has: {', '.join(map(str, names))}.",
-            fields={"file": f"Name the {missing[0]} column one of: {example}."},
-        )
-    if not found["symbol"] and not symbol_known:
-        raise InvalidInput(
-            "The file names no instrument: it has no symbol column.",
-            fields={"symbol": "Give the symbol the file is about, or add a symbol column."},
-        )
-    return {ours: theirs for ours, theirs in found.items() if theirs}
-
-
-def _plain(name: str) -> str:
-    return name.strip().strip("<>").lower().replace(" ", "_").replace("/", "_")
