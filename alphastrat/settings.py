@@ -208,6 +208,8 @@ MASSIVE_BASE_URL = env.env_str("MASSIVE_BASE_URL", "https://api.massive.com")
 MASSIVE_WEBSOCKET_URL = env.env_str("MASSIVE_WEBSOCKET_URL", "wss://socket.massive.com")
 MASSIVE_CALLS_PER_MINUTE = env.env_int("MASSIVE_CALLS_PER_MINUTE", 5)
 MARKET_DATA_PROVIDERS = env.env_list("MARKET_DATA_PROVIDERS", ("massive", "yfinance"))
+# Intraday bars older than this are forgotten by `manage.py prune_bars`; 0 keeps them for ever.
+INTRADAY_RETENTION_DAYS = env.env_int("INTRADAY_RETENTION_DAYS", 0)
 FEED_PROVIDER = env.env_str("FEED_PROVIDER", "replay")
 FEED_SPEED = env.env_float("FEED_SPEED", 28_800.0)  # times real time: a session in 3 seconds
 FEED_TIMEFRAME = env.env_str("FEED_TIMEFRAME", "1d")

@@ -10,12 +10,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 
 from alphastrat.core.constraints import bounded_check, choices_check
 from alphastrat.core.models import TimeStampedModel, UUIDModel
+from alphastrat.quant.calendars import calendar
 from alphastrat.quant.types import Timeframe
 
 # A finite bound keeps NaN and infinity out, which PostgreSQL sorts above every number.
@@ -64,6 +66,12 @@ class Instrument(UUIDModel, TimeStampedModel):
 
     def get_absolute_url(self) -> str:
         return reverse("marketdata:instrument-detail", args=[self.symbol])
+
+    def clean(self) -> None:
+        try:
+            calendar(self.exchange)
+        except ValueError as error:
+            raise ValidationError({"exchange": f"This is an {error}."}) from None
 
 
 class Adjustment(models.TextChoices):
@@ -173,6 +181,29 @@ class BarBlock(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series_id} at revision {self.revision}"
+
+
+class BarDay(models.Model):
+    """The bars of a series summed up by UTC day, by the database itself."""
+
+    pk = models.CompositePrimaryKey("series_id", "day")
+    series = models.ForeignKey(
+        BarSeries, models.DO_NOTHING, related_name="days", db_constraint=False
+    )
+    day = models.DateTimeField()
+    n_bars = models.BigIntegerField()
+    open = models.FloatField()
+    high = models.FloatField()
+    low = models.FloatField()
+    close = models.FloatField()
+    volume = models.FloatField()
+
+    class Meta:
+        managed = False
+        db_table = "marketdata_barday"
+
+    def __str__(self) -> str:
+        return f"{self.series_id} {self.day:%Y-%m-%d}"
 
 
 class CorporateAction(UUIDModel, TimeStampedModel):

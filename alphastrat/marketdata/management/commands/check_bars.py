@@ -7,12 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 from django.utils.timezone import now
 
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.terminal import TerminalProgress
-from alphastrat.marketdata.models import BarSeries, QualityFinding
+from alphastrat.marketdata.models import BarDay, BarSeries, QualityFinding
 from alphastrat.marketdata.services.inspection import Inspection, inspect_series
 from alphastrat.quant.types import Timeframe
 
@@ -45,7 +45,10 @@ class Command(BaseCommand):
             .select_related("series__instrument")
             .order_by("series__instrument__symbol", "start_at")
         )
-        self._answer(inspection, findings, as_json=options["json"])
+        coverage = BarDay.objects.filter(series__in=series_ids).aggregate(
+            n_days=Count("day"), n_bars=Sum("n_bars")
+        )
+        self._answer(inspection, coverage, findings, as_json=options["json"])
         if options["strict"] and findings:
             raise CommandError(f"{len(findings):,} findings stand.")
 
@@ -64,11 +67,16 @@ class Command(BaseCommand):
         return chosen
 
     def _answer(
-        self, inspection: Inspection, findings: list[QualityFinding], *, as_json: bool
+        self,
+        inspection: Inspection,
+        coverage: dict[str, int],
+        findings: list[QualityFinding],
+        *,
+        as_json: bool,
     ) -> None:
         if as_json:
             rows = [record(finding) for finding in findings]
-            answer = {"summary": inspection, "findings": rows}
+            answer = {"summary": inspection, "coverage": coverage, "findings": rows}
             self.stdout.write(json.dumps(jsonable(answer), indent=2))
             return
         for finding in findings[:SHOWN]:
@@ -76,7 +84,8 @@ class Command(BaseCommand):
         if len(findings) > SHOWN:
             self.stdout.write(f"… and {len(findings) - SHOWN:,} more; --json lists all.")
         self.stdout.write(
-            f"{inspection.n_series:,} series: {inspection.n_gaps:,} gaps, "
+            f"{inspection.n_series:,} series with {coverage['n_bars']:,} bars on "
+            f"{coverage['n_days']:,} days: {inspection.n_gaps:,} gaps, "
             f"{inspection.n_suspected_splits:,} suspected splits."
         )
 
