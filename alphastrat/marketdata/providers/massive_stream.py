@@ -162,6 +162,9 @@ class _Socket:
         try:
             await self._watch(client, work)
         finally:
+            if client.websocket is not None:
+                # One left open would count as a second connection, which the vendor refuses.
+                await client.close()
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
