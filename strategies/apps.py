@@ -12,7 +12,12 @@ class StrategiesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # Models can be imported only once every app is loaded.
+        from auditlog.registry import auditlog
+
         from strategies import receivers  # noqa: F401 - subscribes
+        from strategies.models import Strategy
         from strategies.quant import registry
 
         registry.load_builtin_plugins()
+        auditlog.register(Strategy, m2m_fields={"universe"})

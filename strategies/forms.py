@@ -108,6 +108,12 @@ class ConfigurationForm(forms.Form):
             yield self[f"exit_rules__{name}"], unit
 
     @property
+    def has_exits(self) -> bool:
+        """Whether a stop is set or wrong, so that the page opens that part."""
+        names = [f"exit_rules__{name}" for name, *_ in EXIT_FIELDS]
+        return any(self[name].value() not in (None, "") or self[name].errors for name in names)
+
+    @property
     def sizing_fields(self) -> Iterator[tuple[forms.BoundField, str]]:
         for name in self.sizing_rule.defaults:
             yield self[f"sizing__{name}"], SIZING_LABELS[name][1]
@@ -205,12 +211,6 @@ class BacktestForm(ConfigurationForm):
     )
 
     plan: Plan | None = None
-
-    @property
-    def has_exits(self) -> bool:
-        """Whether a stop is set or wrong, so that the page opens that part."""
-        names = [f"exit_rules__{name}" for name, *_ in EXIT_FIELDS]
-        return any(self[name].value() not in (None, "") or self[name].errors for name in names)
 
     @property
     def cost_fields(self) -> Iterator[tuple[forms.BoundField, str]]:

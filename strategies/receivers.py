@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.dispatch import receiver
 from django.utils.timezone import now
 
@@ -39,5 +40,5 @@ def may_watch_strategy(user: Any, strategy_id: str) -> bool:
     """Say whether a person may follow a strategy: whoever may see it."""
     try:
         return Strategy.objects.for_user(user).filter(pk=strategy_id).exists()
-    except ValueError:
+    except ValidationError:
         return False

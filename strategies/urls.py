@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.views import backtests, results
+from strategies.views import backtests, results, strategies
 
 app_name = "strategies"
 urlpatterns = [
+    path("strategies/", strategies.strategy_list, name="strategy-list"),
+    path("strategies/new/", strategies.strategy_new, name="strategy-new"),
+    path("strategies/<uuid:strategy_id>/", strategies.strategy_detail, name="strategy-detail"),
+    path("strategies/<uuid:strategy_id>/edit/", strategies.strategy_edit, name="strategy-edit"),
+    path("strategies/<uuid:strategy_id>/move/", strategies.strategy_move, name="strategy-move"),
     path("backtests/", backtests.backtest_list, name="backtest-list"),
     path("backtests/new/", backtests.backtest_new, name="backtest-new"),
     path("backtests/<uuid:run_id>/", results.backtest_detail, name="backtest-detail"),

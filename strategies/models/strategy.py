@@ -14,6 +14,8 @@ from alphastrat.core.constraints import choices_check
 from alphastrat.core.errors import ConflictError
 from alphastrat.core.models import TimeStampedModel, UUIDModel
 from alphastrat.quant.types import Timeframe
+from strategies.models.performance import PerformanceSource, StrategyPerformance
+from strategies.quant import registry
 
 TIMEFRAMES = [(timeframe.value, timeframe.value) for timeframe in Timeframe]
 
@@ -65,6 +67,16 @@ class StrategyQuerySet(models.QuerySet["Strategy"]):
 
     def with_version(self) -> StrategyQuerySet:
         return self.select_related("current_version", "owner")
+
+    def with_performance(self) -> StrategyQuerySet:
+        """Annotate the headline numbers of the newest backtest of each strategy's own versions."""
+        newest = StrategyPerformance.objects.filter(
+            strategy=models.OuterRef("pk"), source=PerformanceSource.BACKTEST
+        ).order_by("-created_at")
+        columns = ("total_return", "sharpe_ratio", "max_drawdown", "total_trades", "run")
+        return self.annotate(
+            **{f"latest_{name}": models.Subquery(newest.values(name)[:1]) for name in columns}
+        )
 
 
 class Strategy(UUIDModel, TimeStampedModel):
@@ -119,6 +131,15 @@ class Strategy(UUIDModel, TimeStampedModel):
 
     def get_absolute_url(self) -> str:
         return reverse("strategies:strategy-detail", args=[self.pk])
+
+    @property
+    def type_label(self) -> str:
+        """Return the plug-in's words for people; its key where it is not installed."""
+        try:
+            label: str = registry.plugin(self.plugin).label
+        except ValueError:
+            return self.plugin
+        return label
 
     @property
     def is_active(self) -> bool:

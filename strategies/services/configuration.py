@@ -83,7 +83,18 @@ SIZING_RULES: dict[str, SizingRule] = {
         ),
     )
 }
+DEFAULT_SIZING = "equal_share"
 OPTIONAL_SIZING_VALUES = {"volatility_target": {"cap"}, "kelly": {"cap"}}
+
+
+def complete_sizing(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sizing rule with its kind, which is an equal share unless said otherwise."""
+    return {"kind": DEFAULT_SIZING, **values}
+
+
+def complete_exits(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the exit rules that are set."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def check_plugin(plugin: str) -> type[Any]:
@@ -135,7 +146,7 @@ def check_costs(values: Mapping[str, Any]) -> CostModel:
 def check_exits(values: Mapping[str, Any]) -> ExitRules:
     """Return the exit rules; raises InvalidInput naming the rule."""
     known = {field.name for field in fields(ExitRules)}
-    given = {name: value for name, value in values.items() if value is not None}
+    given = complete_exits(values)
     numbers: dict[str, Any] = _numbers("exit_rules", given, known)
     for name in ("max_bars", "cooldown_bars"):
         if name in numbers:
@@ -152,7 +163,7 @@ def check_exits(values: Mapping[str, Any]) -> ExitRules:
 
 def check_sizing(values: Mapping[str, Any], *, n_symbols: int) -> Sizing:
     """Return the sizing rule; raises InvalidInput naming the value."""
-    rule = SIZING_RULES.get(str(values.get("kind", "equal_share")))
+    rule = SIZING_RULES.get(str(values.get("kind", DEFAULT_SIZING)))
     if rule is None:
         known = ", ".join(SIZING_RULES)
         raise InvalidInput(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from auditlog.models import LogEntry
 from django.db import IntegrityError, transaction
 
 from alphastrat.core import events, live
@@ -14,7 +15,13 @@ from alphastrat.core.errors import ConflictError, InvalidInput
 from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.types import Timeframe
 from strategies.models import Strategy, StrategyVersion
-from strategies.services.configuration import check_exits, check_parameters, check_sizing
+from strategies.services.configuration import (
+    check_exits,
+    check_parameters,
+    check_sizing,
+    complete_exits,
+    complete_sizing,
+)
 from strategies.services.specification import Specification, find_instruments
 
 COMPARED = ("plugin", "parameters", "symbols", "timeframe", "exit_rules", "sizing")
@@ -40,7 +47,7 @@ def create_strategy(owner: Any, draft: StrategyDraft, *, reason: str = "Created"
 
     Raises InvalidInput naming each field that is wrong.
     """
-    checked, instruments = _checked(draft)
+    checked, instruments = check_draft(draft)
     try:
         with transaction.atomic():
             strategy = Strategy.objects.create(
@@ -71,7 +78,7 @@ def change_strategy(
     Raises InvalidInput naming each field that is wrong, ConflictError if another version has
     been made since `expected_version`.
     """
-    checked, instruments = _checked(draft)
+    checked, instruments = check_draft(draft)
     strategy = Strategy.objects.select_for_update().get(pk=strategy.pk)
     current = strategy.current_version
     if current is None or current.number != expected_version:
@@ -102,7 +109,15 @@ def change_strategy(
 @transaction.atomic
 def move_strategy(strategy: Strategy, state: str, *, at: datetime) -> None:
     """Move a strategy along its lifecycle; raises ConflictError where there is no such step."""
+    before = strategy.state
     strategy.move_to(state, at=at)
+    # The claim is an UPDATE, which the audit log does not see by itself.
+    LogEntry.objects.log_create(
+        strategy,
+        force_log=True,
+        action=LogEntry.Action.UPDATE,
+        changes={"state": [before, state]},
+    )
     _announce(strategy)
 
 
@@ -118,7 +133,11 @@ def matching_version(strategy: Strategy, asked: Specification) -> StrategyVersio
     return version if same else None
 
 
-def _checked(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:
+def check_draft(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:
+    """Return the checked content of a version and its instruments.
+
+    Raises InvalidInput naming each field that is wrong.
+    """
     problems: dict[str, str] = {}
     if not draft.name.strip():
         problems["name"] = "Give it a name."
@@ -135,8 +154,8 @@ def _checked(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:
         "parameters": jsonable(parameters),
         "symbols": [instrument.symbol for instrument in instruments],
         "timeframe": draft.timeframe,
-        "exit_rules": dict(draft.exit_rules),
-        "sizing": dict(draft.sizing),
+        "exit_rules": complete_exits(draft.exit_rules),
+        "sizing": complete_sizing(draft.sizing),
     }, instruments
 
 

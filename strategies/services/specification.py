@@ -24,6 +24,8 @@ from strategies.services.configuration import (
     check_exits,
     check_parameters,
     check_sizing,
+    complete_exits,
+    complete_sizing,
 )
 
 UNIVERSE = "universe"
@@ -139,7 +141,13 @@ def check(asked: Specification) -> Plan:
             part(replace(asked, symbols=symbols or asked.symbols))
     if problems:
         raise InvalidInput(_sentence(problems), fields=problems)
-    checked = replace(asked, parameters=jsonable(parameters), symbols=symbols)
+    checked = replace(
+        asked,
+        parameters=jsonable(parameters),
+        symbols=symbols,
+        exit_rules=complete_exits(asked.exit_rules),
+        sizing=complete_sizing(asked.sizing),
+    )
     return _plan(checked, instruments)
 
 

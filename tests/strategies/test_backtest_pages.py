@@ -134,8 +134,17 @@ def test_the_result_page_shows_numbers_charts_and_findings(browser, alice, marke
 
 @pytest.mark.parametrize(
     "chart",
-    ["equity", "underwater", "monthly", "rolling-sharpe", "distribution", "excursions"]
-    + ["by-symbol", "bands", "costs"],
+    [
+        "equity",
+        "underwater",
+        "monthly",
+        "rolling-sharpe",
+        "distribution",
+        "excursions",
+        "by-symbol",
+        "bands",
+        "costs",
+    ],
 )
 def test_every_chart_is_a_valid_figure_with_its_numbers_as_csv(browser, alice, market, chart):
     import plotly.graph_objects as go

@@ -1,0 +1,121 @@
+"""Tables of a strategy's page: parameters, versions and what changed between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alphastrat.core.tables import Column
+from strategies.models import Strategy, StrategyVersion
+from strategies.quant import registry
+from strategies.quant.parameters import MAX_FREE_PARAMETERS, free_parameters, parameter_specs
+
+EXPORTS = tuple(
+    Column(name, name)
+    for name in (
+        "id",
+        "name",
+        "plugin",
+        "parameters",
+        "timeframe",
+        "state",
+        "current_version.number",
+        "current_version.symbols",
+        "latest_total_return",
+        "latest_sharpe_ratio",
+        "latest_max_drawdown",
+        "latest_total_trades",
+        "created_at",
+        "updated_at",
+    )
+)
+PARAMETER_COLUMNS = (
+    Column("label", "Parameter"),
+    Column("value", "Value"),
+    Column("unit", "Unit"),
+    Column("default", "Default"),
+    Column("range", "Range"),
+    Column("free", "Optimised"),
+    Column("help", "Meaning"),
+)
+VERSION_COLUMNS = (
+    Column("number", "Version", "count"),
+    Column("changes", "What changed"),
+    Column("reason", "Reason"),
+    Column("author", "By"),
+    Column("created_at", "When", "time"),
+)
+COMPARED = ("plugin", "timeframe", "symbols", "parameters", "exit_rules", "sizing")
+
+
+def parameter_rows(strategy: Strategy) -> list[dict[str, Any]]:
+    """Return the current parameters with their ranges and meanings."""
+    return [
+        {
+            "label": spec.label,
+            "value": _plain(strategy.parameters.get(spec.name, spec.default)),
+            "unit": spec.unit,
+            "default": _plain(spec.default),
+            "range": _range(spec),
+            "free": "Yes" if spec.is_free else "No",
+            "help": spec.help,
+        }
+        for spec in parameter_specs(registry.plugin(strategy.plugin))
+    ]
+
+
+def version_rows(versions: Sequence[StrategyVersion]) -> list[dict[str, Any]]:
+    """Return the versions, newest first, each with what it changed."""
+    older = [*versions[1:], None]
+    return [
+        {
+            "number": version.number,
+            "changes": changes_between(before, version),
+            "reason": version.reason,
+            "author": version.created_by.get_username(),
+            "created_at": version.created_at,
+        }
+        for version, before in zip(versions, older, strict=True)
+    ]
+
+
+def changes_between(before: StrategyVersion | None, after: StrategyVersion) -> str:
+    """Say in words what one version changed of the one before it."""
+    if before is None:
+        return "First version"
+    said: list[str] = []
+    for name in COMPARED:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(new, dict):
+            said += [
+                f"{key} {_plain(old.get(key))} → {_plain(new.get(key))}"
+                for key in sorted({*old, *new})
+                if old.get(key) != new.get(key)
+            ]
+        elif isinstance(new, list):
+            said += [f"+{symbol}" for symbol in new if symbol not in old]
+            said += [f"−{symbol}" for symbol in old if symbol not in new]
+        elif old != new:
+            said.append(f"{name} {old} → {new}")
+    return ", ".join(said) or "Nothing"
+
+
+def complexity_words(plugin: type[Any]) -> str:
+    """Say how many of the allowed free parameters a strategy type uses."""
+    n_free = len(free_parameters(plugin))
+    words = f"{n_free} of at most {MAX_FREE_PARAMETERS} free parameters"
+    if n_free > MAX_FREE_PARAMETERS:
+        return f"{words}: {plugin.parameter_override_reason}"
+    return words
+
+
+def _range(spec: Any) -> str:
+    if spec.choices:
+        return ", ".join(spec.choices)
+    return "" if spec.low is None or spec.high is None else f"{spec.low:g} to {spec.high:g}"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
