@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,8 @@ from alphastrat.marketdata.models import MAX_PRICE, MAX_VOLUME
 from alphastrat.quant.calendars import bar_times, calendar, session_times
 from alphastrat.quant.types import BoolArray, Timeframe
 
+# It is part of an address, so a slash cannot be in it.
+SYMBOL = re.compile(r"(?=.*\w)[^\s/]{1,40}")
 PRICES = ("open", "high", "low", "close")
 _MOSTLY = 0.9
 _LONGEST_BAR = pd.Timedelta(days=40)
@@ -23,6 +26,7 @@ _LONG_AGO = np.iinfo(np.int64).min  # which is how NumPy writes NaT
 
 REASONS = {
     "no_symbol": "The row names no instrument.",
+    "bad_symbol": "No symbol looks like that: 1 to 40 characters without spaces and slashes.",
     "no_time": "The time is missing or could not be read.",
     "absent_price": "A price is missing or not a number.",
     "price_not_positive": "A price is zero or negative.",
@@ -101,6 +105,7 @@ def _value_checks(rows: pd.DataFrame, zero_volume_allowed: frozenset[str]) -> Ch
     with np.errstate(invalid="ignore"):
         return [
             ("no_symbol", rows["symbol"].isna().to_numpy() | (rows["symbol"] == "").to_numpy()),
+            ("bad_symbol", ~_is_symbol(rows["symbol"])),
             ("no_time", rows["time"].isna().to_numpy()),
             ("absent_price", ~np.isfinite(prices).all(axis=1)),
             ("price_not_positive", (prices <= 0).any(axis=1)),
@@ -112,6 +117,12 @@ def _value_checks(rows: pd.DataFrame, zero_volume_allowed: frozenset[str]) -> Ch
             ),
             ("no_volume", ~(volume > 0) & ~quiet),
         ]
+
+
+def _is_symbol(symbols: pd.Series) -> BoolArray:
+    codes, names = pd.factorize(symbols)
+    known = [SYMBOL.fullmatch(str(name)) is not None for name in names]
+    return np.array([*known, False])[codes]
 
 
 def _time_checks(rows: pd.DataFrame, at: datetime) -> Checks:

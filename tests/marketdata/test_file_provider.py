@@ -71,6 +71,14 @@ def test_the_symbol_column_is_found_and_tidied(written, name):
     assert frame["symbol"].tolist() == ["MSFT"]
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("ETH/BTC", "ETH-BTC"), ("brk b", "BRK-B")])
+def test_a_symbol_is_written_so_that_it_fits_an_address(written, theirs, ours):
+    frame = read(written(f"symbol,date,open,high,low,close,volume\n{theirs},2018-01-03,{ROW}\n"))
+    assert frame["symbol"].tolist() == [ours]
+    frame = read(written(f"{HEADING}2018-01-03,{ROW}\n"), symbol=theirs)
+    assert frame["symbol"].tolist() == [ours]
+
+
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
 def test_the_delimiter_is_seen(written, mark):
     text = f"date,open,high,low,close,volume\n2018-01-03,{ROW}\n".replace(",", mark)

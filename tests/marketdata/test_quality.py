@@ -56,6 +56,10 @@ INFINITY = float("inf")
         ({}, ""),
         ({"symbol": None}, "no_symbol"),
         ({"symbol": ""}, "no_symbol"),
+        ({"symbol": "X" * 41}, "bad_symbol"),
+        ({"symbol": "ETH/BTC"}, "bad_symbol"),
+        ({"symbol": "BRK B"}, "bad_symbol"),
+        ({"symbol": ".."}, "bad_symbol"),
         ({"time": None}, "no_time"),
         ({"open": NAN}, "absent_price"),
         ({"close": NAN}, "absent_price"),
@@ -193,6 +197,12 @@ def test_crypto_trades_on_every_day_of_the_year():
     ]
     week = check(rows({"time": "2017-12-24"}), "1w", exchanges={"AAPL": "24/7"}).good
     assert list(week["opened_at"]) == [pd.Timestamp("2017-12-18", tz="UTC")]
+
+
+def test_symbols_may_have_the_marks_that_vendors_put_in_them():
+    symbols = ["BRK.B", "EURUSD=X", "^GSPC", "BTC-USD", "ES:H8", "A", "7203"]
+    frame = rows(*[{"symbol": symbol} for symbol in symbols])
+    assert reasons(frame, exchanges=dict.fromkeys(symbols, "XNYS")) == [""] * len(symbols)
 
 
 def test_only_markets_without_volume_may_have_none():

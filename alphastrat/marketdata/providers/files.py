@@ -80,6 +80,15 @@ def read_file(path: Path, form: FileFormat) -> Iterator[pd.DataFrame]:
         first_row += len(raw)
 
 
+def tidy_symbol(symbol: str) -> str:
+    """Return a symbol as we write it: ETH/BTC is ETH-BTC."""
+    return re.sub(r"[\s/]+", "-", symbol.strip().upper())
+
+
+def _tidy_symbols(symbols: pd.Series) -> dict[str, str]:
+    return {symbol: tidy_symbol(symbol) for symbol in symbols.dropna().unique()}
+
+
 class _Source(Protocol):
     """A file of columns."""
 
@@ -217,10 +226,11 @@ def _normalise(
     raw = raw.reset_index(drop=True)
     rows = pd.DataFrame({"row_number": np.arange(first_row, first_row + len(raw))})
     if "symbol" in columns:
-        symbols = raw[columns["symbol"]].astype("string").str.strip().str.upper()
-        rows["symbol"] = symbols.astype(object).where(symbols.notna(), None).to_numpy()
+        symbols = raw[columns["symbol"]].astype("string")
+        tidy = symbols.astype(object).map(_tidy_symbols(symbols))
+        rows["symbol"] = tidy.where(tidy.notna(), None).to_numpy()
     else:
-        rows["symbol"] = form.symbol
+        rows["symbol"] = tidy_symbol(form.symbol)
     times = raw[columns["time"]]
     if "clock" in columns and form.timeframe.is_intraday:
         times = times.astype("string") + " " + raw[columns["clock"]].astype("string")
