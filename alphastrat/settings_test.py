@@ -27,6 +27,7 @@ UPLOAD_DIR = VAR_DIR / "test-uploads"
 LOG_LEVEL = "WARNING"
 LOGGING = {"level": "WARNING", "format": "console"}
 WHITENOISE_AUTOREFRESH = True
+WHITENOISE_USE_FINDERS = True  # the browser tests run a server of their own
 # Every test asks from one address; the tests of the limits set their own.
 LOGIN_TRIES_PER_MINUTE = 10_000
 API_ANONYMOUS_CALLS_PER_MINUTE = 10_000

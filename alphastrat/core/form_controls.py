@@ -32,5 +32,5 @@ def _attributes(field: BoundField, validate: str) -> dict[str, Any]:
         attributes["aria-invalid"] = "true"
     if validate:
         attributes |= {"hx-post": validate, "hx-trigger": "change delay:300ms"}
-        attributes |= {"hx-target": "closest .field", "hx-swap": "outerHTML"}
+        attributes |= {"hx-target": "closest .field", "hx-swap": "outerMorph"}
     return attributes

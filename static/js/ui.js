@@ -18,7 +18,9 @@ const actions = {
 document.addEventListener('click', (e) => {
   const button = e.target.closest('button, a');
   for (const menu of document.querySelectorAll('details.menu[open]')) {
-    if (!menu.contains(e.target) || (button && !e.target.closest('summary'))) menu.open = false;
+    if (menu.contains(e.target) && (!button || e.target.closest('summary'))) continue;
+    if (menu.contains(button)) menu.querySelector('summary').focus();
+    menu.open = false;
   }
   if (!button) return;
   if (button.ariaDisabled === 'true') { e.preventDefault(); return; }

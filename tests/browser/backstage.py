@@ -1,0 +1,173 @@
+"""What goes on behind the pages: the database, the news, and a market to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from django.core.management import call_command
+from django.db import connection, connections
+from django.utils.timezone import now
+from django_q.brokers import get_broker
+
+from alphastrat.accounts.models import User
+from alphastrat.core import jobs, live
+from alphastrat.core.models import Job
+from alphastrat.marketdata.services.imports import request_import
+from alphastrat.marketdata.services.ingestion import Target
+from alphastrat.marketdata.services.sample_market import load_sample_market
+from alphastrat.quant.types import Timeframe
+from strategies.models import BacktestRun
+from strategies.services import demo
+from strategies.services.backtesting import request_backtest
+from strategies.services.specification import of_run
+from tests.factories import make_job, make_user, signed_in
+
+Result = TypeVar("Result")
+
+GOOD_CSV = (
+    b"symbol,date,open,high,low,close,volume\n"
+    b"ZZZ,2017-11-01,10,11,9,10.5,1000\n"
+    b"ZZZ,2017-11-02,10.5,11.5,10,11,1200\n"
+)
+WRONG_CSV = (
+    GOOD_CSV + b"ZZZ,2017-11-03,11,10,12,11,900\n"  # the high is below the low
+    b"ZZZ,2017-11-06,11,12,-1,11.5,800\n"
+    b"ZZZ,2017-11-05,11,12,10,11.5,800\n"  # a Sunday
+)
+
+
+class Backstage:
+    """Runs database work in a thread of its own, on a database of its own.
+
+    The browser's driver keeps an event loop running in the thread of the tests, and there
+    Django refuses to touch the database. What the pages show stays from test to test, which
+    the database of the other tests does not allow.
+    """
+
+    def __init__(self, blocker: Any) -> None:
+        self._blocker = blocker
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="backstage")
+
+    def do(self, work: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+        with self._blocker.unblock():
+            return self._thread.submit(work, *arguments, **options).result()
+
+    def publish(self, topic: str, kind: str, payload: dict[str, Any]) -> None:
+        self.do(live.publish, topic, kind, payload)
+
+    def cookie(self, name: str) -> str:
+        """Sign a person in and return the session's cookie."""
+        return str(self.do(_session_of, name))
+
+    def open(self) -> dict[str, Any]:
+        """Make the database; return its settings, for the processes of the product."""
+        return self.do(_make_database)
+
+    def close(self) -> None:
+        self.do(_drop_database)
+        self._thread.shutdown()
+
+
+def _make_database() -> dict[str, Any]:
+    # Only this thread's connection is turned to it.
+    name = f"browser_{connection.settings_dict['NAME']}"
+    connection.close()
+    connection.settings_dict = {**connection.settings_dict, "NAME": name}
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    call_command("migrate", interactive=False, verbosity=0)
+    return dict(connection.settings_dict)
+
+
+def _drop_database() -> None:
+    name = connection.settings_dict["NAME"]
+    connections.close_all()
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _session_of(name: str) -> str:
+    return signed_in(User.objects.get(username=name)).cookies["sessionid"].value
+
+
+@dataclass
+class Market:
+    """What was loaded once for all browser tests."""
+
+    admin_id: int
+    viewer_id: int
+    run_id: str
+    paths: dict[str, str] = field(default_factory=dict)
+
+
+def load() -> Market:
+    """Store the sample market, people, and one of everything that has a page."""
+    load_sample_market(at=now())
+    admin, viewer = make_user("demo", role="admin"), make_user("viewer", role="viewer")
+    run = demo.seed(admin, at=now())
+    assert run is not None
+    _work_off()
+    request_backtest(admin, of_run(run), at=now())
+    delivery = _delivery(admin)
+    _work_off()
+    _without_news(run)
+    failed = make_job(
+        admin, status="failed", title="Backtest", step="Reading bars", error="Too few bars."
+    )
+    run.refresh_from_db()
+    assert run.status == BacktestRun.Status.SUCCEEDED, run.error
+    address = run.get_absolute_url()
+    paths = {
+        "overview": "/",
+        "instruments": "/instruments/",
+        "instrument": "/instruments/AAPL/",
+        "imports": "/imports/",
+        "import": delivery.get_absolute_url(),
+        "backtests": "/backtests/",
+        "new backtest": "/backtests/new/",
+        "backtest": address,
+        "round trips": f"{address}trades/",
+        "jobs": "/jobs/",
+        "job": f"/jobs/{run.job_id}/",
+        "failed job": f"/jobs/{failed.pk}/",
+        "system": "/system/",
+        "settings": "/settings/",
+        "style guide": "/styleguide/",
+        "metrics": "/help/metrics/",
+        "password": "/password/",
+        "login": "/login/",
+        "forbidden": "/styleguide/",
+        "missing": "/instruments/NOSUCH/",
+        "API docs": "/api/v1/docs",
+    }
+    return Market(admin.pk, viewer.pk, str(run.pk), paths)
+
+
+def _delivery(owner: User) -> Any:
+    return request_import(
+        [WRONG_CSV],
+        owner=owner,
+        file_name="prices.csv",
+        target=Target(Timeframe.DAY_1, "file"),
+        symbol="",
+        zone="",
+        at=now(),
+    )
+
+
+def _work_off() -> None:
+    """Do in this process what was asked of the workers."""
+    while waiting := list(Job.objects.filter(status="queued").values_list("pk", flat=True)):
+        for job_id in waiting:
+            jobs.run_job(str(job_id))
+    get_broker().purge_queue()
+
+
+def _without_news(run: BacktestRun) -> None:
+    """Let the page of `run` be at rest: its examination is stored, nothing polls."""
+    run.refresh_from_db()
+    assert run.agreement, "the examination was not carried out"
