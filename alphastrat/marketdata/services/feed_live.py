@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Max, Min
@@ -30,7 +31,7 @@ from alphastrat.marketdata.services.feed import (
 )
 from alphastrat.marketdata.services.feed_replay import ReplayFeed
 from alphastrat.marketdata.services.ingestion import Target
-from alphastrat.quant.calendars import last_bar
+from alphastrat.quant.calendars import bar_times, last_bar
 from alphastrat.quant.types import Timeframe
 
 FIRST_POLL = timedelta(days=30)
@@ -69,6 +70,7 @@ class StreamingFeed:
         self._pending: BarBatch | None = None
         self._n_bars = 0
         self._newest: datetime | None = None
+        self._exchange = ""
 
     def advance(self, *, at: datetime) -> Progress:
         """Wait up to a second for a bar and store it."""
@@ -81,9 +83,14 @@ class StreamingFeed:
                 self._n_bars += run.rows_stored
                 self._newest = self._pending.rows["time"].max().to_pydatetime()
             self._pending = None
-        detail = {"n_bars": self._n_bars, "timeframe": Timeframe.MINUTE_1.value}
+        detail: dict[str, Any] = {
+            "n_bars": self._n_bars,
+            "timeframe": Timeframe.MINUTE_1.value,
+        }
+        if self._stream is None:
+            return Progress("no instruments to stream", IDLE_SECONDS, detail=detail)
         if self._newest is not None:
-            lag = at - self._newest - timedelta(minutes=1)
+            lag = _overdue(self._newest, self._exchange, at=at)
             detail |= {"position_at": self._newest.isoformat(), "lag_s": lag.total_seconds()}
         return Progress("streaming", 0.0, detail=detail)
 
@@ -97,6 +104,9 @@ class StreamingFeed:
     def _next(self) -> BarBatch | None:
         if self._stream is None:
             listings = _active_listings()
+            if not listings:
+                return None
+            self._exchange = listings[0].exchange
             since = _newest_stored(self.name, Timeframe.MINUTE_1)
             self._stream = self._provider.stream_bars(listings, since=since, stop=self._stop)
         try:
@@ -173,6 +183,13 @@ def _live_provider(stop: threading.Event) -> MassiveLiveProvider:
             settings.MASSIVE_API_KEY, base=settings.MASSIVE_BASE_URL, limit=limit, sleep=wait
         )
     )
+
+
+def _overdue(newest_opened_at: datetime, exchange: str, *, at: datetime) -> timedelta:
+    """Return how long the minute after the newest one has been closed: nothing by night."""
+    start = newest_opened_at + timedelta(minutes=1)
+    _, closes = bar_times(Timeframe.MINUTE_1, exchange, start, max(start, at))
+    return at - closes[0].to_pydatetime() if len(closes) else timedelta(0)
 
 
 def _active_listings() -> Sequence[Listing]:
