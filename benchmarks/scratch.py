@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ def scratch_database() -> Iterator[None]:
     """Set Django up on an empty database beside the configured one."""
     import django
 
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alphastrat.settings")
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
     django.setup()
     from django.db import connection
 

@@ -249,7 +249,7 @@ def _finish(run: ImportRun, delivery: _Delivery, merged: Merged, *, at: datetime
     run.report = _report(delivery)
     run.save()
     run.series.set(delivery.series_ids.values())  # type: ignore[arg-type]  # keys will do
-    logger.info(
+    logger.debug(
         "bars ingested",
         extra={"import": str(run.pk), "new": merged.n_new, "restated": merged.n_restated},
     )
