@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import time
 from statistics import median
+from typing import Any
 
 from benchmarks.scratch import scratch_database
 
@@ -23,7 +24,6 @@ def measure() -> None:
     from django.core.management import call_command
     from django.db import connection
     from django.test import Client
-    from django.test.utils import CaptureQueriesContext
     from django.utils.timezone import now
 
     from alphastrat.core import jobs
@@ -55,7 +55,7 @@ def measure() -> None:
     files = [static / "vendor/htmx/htmx-4.0.1.min.js", *static.glob("css/*.css")]
     files += [*static.glob("js/*.js"), static / "vendor/plotly/plotly.css"]
     weight = html + sum(len(brotli.compress(path.read_bytes())) for path in files)
-    print(f"status {page.status_code}, {len(seen)} queries")
+    print(f"status {page.status_code}, {len(statements)} queries")
     print(f"server time, median of {REPEATS}: {median(times) * 1e3:.1f} ms")
     print(f"page {html / 1e3:.1f} KB gzip, with its files {weight / 1e3:.1f} KB")
     print(LIMITS)
