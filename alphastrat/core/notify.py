@@ -57,6 +57,7 @@ class Listener:
         self._channels = channels
         self._sweep_seconds = sweep_seconds
         self._connection: psycopg.Connection[Any] | None = None
+        self._swept_at = 0.0
         self._stopped = threading.Event()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
@@ -89,14 +90,20 @@ class Listener:
         try:
             if self._connection is None:
                 self._connect()
-                return Wake(is_sweep=True)
+                return self._sweep()
             heard = self._hear(deadline)
         except psycopg.Error as error:
             logger.warning("listener lost its connection", extra={"reason": str(error)[:200]})
             self._disconnect()
             self._sleep(RECONNECT_SECONDS)
-            return Wake(is_sweep=True)
-        return Wake(heard) if heard else Wake(is_sweep=True)
+            return self._sweep()
+        # Steady news must not put the sweep off for ever.
+        is_due = time.monotonic() - self._swept_at >= self._sweep_seconds
+        return self._sweep(heard) if is_due or not heard else Wake(heard)
+
+    def _sweep(self, heard: dict[str, frozenset[str]] | None = None) -> Wake:
+        self._swept_at = time.monotonic()
+        return Wake(heard or {}, is_sweep=True)
 
     def run(self, handle: Callable[[Wake], None]) -> None:
         """Call `handle` for every wake until stopped; a lost database is waited for."""

@@ -84,3 +84,17 @@ def test_the_loop_survives_a_lost_database_and_ends_when_stopped(listener: Liste
     assert wakes[0].payloads == {"bars": frozenset({"once"})}
     assert wakes[1].is_sweep
     assert listener.is_stopped
+
+
+def test_steady_notifications_do_not_put_the_sweep_off() -> None:
+    listener = Listener("bars", sweep_seconds=0.1)
+    wakes = [listener.wait()]
+    for number in range(200):
+        notify("bars", str(number))
+        wakes.append(listener.wait())
+        if wakes[-1].is_sweep:
+            break
+    listener.close()
+    assert [wake.is_sweep for wake in wakes].count(True) == 2
+    heard = {payload for wake in wakes for payload in wake.payloads.get("bars", ())}
+    assert heard == {str(number) for number in range(len(wakes) - 1)}
