@@ -103,7 +103,8 @@ const load = async (figure) => {
     for (const tool of all('[data-needs-chart]', figure)) tool.hidden = false;
     figure.dataset.ready = '';
   } catch {
-    if (!chart.canvas) figure.dataset.state = 'error';
+    // A drawn curve, even the server's, says more than an empty frame.
+    if (!figure.querySelector('.plot .canvas, .plot .preview')) figure.dataset.state = 'error';
     figure.querySelector('.plot-error').hidden = false;
   }
   chart.loading = false;

@@ -119,3 +119,8 @@ document.addEventListener('htmx:after:swap', (e) => {
   if (ctx?.response?.status === 422) focusError();
   else if (ctx?.target?.id) $(`.error-box[data-for="${CSS.escape(ctx.target.id)}"]`)?.remove();
 });
+
+// Figures bring their script along; pages without one do not fetch it.
+const figures = () => { if ($('figure[data-chart]')) import(document.body.dataset.charts); };
+document.addEventListener('htmx:after:swap', figures);
+figures();

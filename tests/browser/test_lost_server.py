@@ -28,7 +28,9 @@ def page(open_page, doomed_server, faults):
 def test_missed_alerts_come_once_and_in_order(page, doomed_server, backstage, market):
     page.evaluate("""
       window.seen = [];
-      addEventListener('live:event', (e) => { if (e.detail.kind === 'alert') seen.push(e.detail.d.id); });
+      addEventListener('live:event', ({detail}) => {
+        if (detail.kind === 'alert') seen.push(detail.d.id);
+      });
     """)
     doomed_server.kill()
     page.locator("#conn[data-state=stale]").wait_for(timeout=STALE_WITHIN)

@@ -90,8 +90,9 @@ def test_a_page_is_whole_fits_and_is_accessible(name, device, open_page, market,
     for theme in ("light", "dark"):
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         assert axe(page) == [], theme
-    loads_plotly = any("plotly-alphastrat" in url for url in faults.requested)
-    assert loads_plotly == (name in WITH_CHARTS)
+    for script in ("plotly-alphastrat", "js/charts"):
+        is_loaded = any(script in url for url in faults.requested)
+        assert is_loaded == (name in WITH_CHARTS), script
 
 
 def test_titles_are_unique(page, market, faults):

@@ -72,9 +72,9 @@ class Faults:
 # What Swagger draws is its own; the page around it is ours.
 AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 RUN_AXE = """
-axe.run({exclude: ['#swagger-ui']}, {runOnly: %s, resultTypes: ['violations']}).then((found) => found.violations.map(
-  (v) => `${v.id} (${v.impact}): ${v.nodes.map((n) => n.html.slice(0, 160)
-    + ' :: ' + n.failureSummary.slice(0, 240)).slice(0, 3).join(' | ')}`))
+axe.run({exclude: ['#swagger-ui']}, {runOnly: %s, resultTypes: ['violations']}).then(
+  ({violations}) => violations.map(({id, impact, nodes}) => `${id} (${impact}): ${nodes.slice(0, 3)
+    .map((n) => `${n.html.slice(0, 160)} :: ${n.failureSummary.slice(0, 240)}`).join(' | ')}`))
 """
 
 
