@@ -34,7 +34,7 @@ migrations: setup-dev
 	$(CHECK) -W ignore manage.py makemigrations --check --dry-run
 
 test: lint types migrations  ## lint, types, migrations, then every test on servers of its own
-	$(PYTEST) -n $(NUMPROCESSES) $(ARGS)
+	$(PYTEST) -n $(NUMPROCESSES) --dist loadgroup $(ARGS)
 
 browser: setup-dev  ## only the tests that drive Chromium
 	$(PYTEST) -m browser $(ARGS)
