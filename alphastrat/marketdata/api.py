@@ -58,7 +58,8 @@ def get_bars(
     """Return bars in any timeframe that the stored ones allow."""
     instrument = _instrument(symbol)
     revisions = sorted((str(one.pk), one.revision) for one in instrument.series.all())
-    unchanged = not_modified(request, revisions, wanted.model_dump_json())
+    actions = list(instrument.corporate_actions.order_by("pk").values_list("pk", "updated_at"))
+    unchanged = not_modified(request, revisions, actions, wanted.model_dump_json())
     if unchanged is not None:
         return unchanged
     bars = view_bars(

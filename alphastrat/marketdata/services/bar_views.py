@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pandas as pd
 
@@ -23,6 +23,12 @@ def timeframes_of(instrument: Instrument) -> list[Timeframe]:
         return []
     smallest = min(stored, key=ORDER.index)
     return ORDER[ORDER.index(smallest) :]
+
+
+def adjustments_of(instrument: Instrument) -> list[str]:
+    """Return the adjustments an instrument can be shown in."""
+    possible = {view for series in stored_series(instrument) for view in _views_of(series)}
+    return [value for value in Adjustment.values if value in possible]
 
 
 def stored_series(instrument: Instrument) -> list[BarSeries]:
@@ -47,7 +53,7 @@ def view_bars(
     Raises
     ------
     InvalidInput
-        If no stored series is fine enough.
+        If no stored series is fine enough, or the actions on record cannot be applied to it.
     """
     series = _finest(instrument, timeframe, adjustment)
     bars = _adjusted(load_bars(series), series, adjustment)
@@ -67,6 +73,7 @@ def _finest(instrument: Instrument, timeframe: Timeframe, adjustment: str) -> Ba
         series
         for series in stored_series(instrument)
         if ORDER.index(Timeframe(series.timeframe)) <= ORDER.index(timeframe)
+        and adjustment in _views_of(series)
     ]
     if not usable:
         raise InvalidInput(
@@ -85,27 +92,42 @@ def _finest(instrument: Instrument, timeframe: Timeframe, adjustment: str) -> Ba
 
 def _adjusted(bars: pd.DataFrame, series: BarSeries, wanted: str) -> pd.DataFrame:
     """Apply, or take back, what separates the stored adjustment from the wanted one."""
-    stored = series.adjustment
-    if stored == wanted or bars.empty:
+    if series.adjustment == wanted or bars.empty:
         return bars
     splits, dividends = _actions(series.instrument)
-    has_splits, wants_splits = stored != Adjustment.RAW, wanted != Adjustment.RAW
-    if has_splits and not wants_splits:
-        bars = adjust_bars(bars, splits=1 / splits)
-    elif wants_splits and not has_splits:
-        bars = adjust_bars(bars, splits=splits)
-    if wanted == Adjustment.TOTAL:
-        bars = adjust_bars(bars, dividends=dividends)
+    try:
+        # Dividends are per share of their day, so they are set against the prices of that day.
+        if series.adjustment != Adjustment.RAW:
+            bars = adjust_bars(bars, splits=1 / splits)
+        if wanted == Adjustment.SPLIT:
+            bars = adjust_bars(bars, splits=splits)
+        elif wanted == Adjustment.TOTAL:
+            bars = adjust_bars(bars, splits=splits, dividends=dividends)
+    except ValueError as error:
+        raise InvalidInput(
+            f"The corporate actions of {series.instrument} do not fit its bars: {error}.",
+            fields={"adjustment": "Correct the splits and dividends on record."},
+        ) from None
     return bars
+
+
+def _views_of(series: BarSeries) -> list[str]:
+    """Return the adjustments a series can be seen in; dividends cannot be taken back."""
+    is_total = series.adjustment == Adjustment.TOTAL
+    return [Adjustment.TOTAL] if is_total else list(Adjustment.values)
 
 
 def _actions(instrument: Instrument) -> tuple[pd.Series, pd.Series]:
     """Return split ratios and cash dividends by ex time, which is the open of the ex date."""
     actions = CorporateAction.objects.filter(instrument=instrument).order_by("ex_date")
-    ratios: dict[datetime, float] = {}
-    cash: dict[datetime, float] = {}
+    opens = calendar(instrument.exchange).opens
+    ratios: dict[pd.Timestamp, float] = {}
+    cash: dict[pd.Timestamp, float] = {}
     for action in actions:
-        at = _ex_time(instrument, action)
+        session = opens.index.searchsorted(pd.Timestamp(action.ex_date))
+        if session == len(opens):
+            continue
+        at = opens.iloc[session]
         if action.split_ratio is not None:
             ratios[at] = action.split_ratio
         elif action.cash_amount is not None:
@@ -113,13 +135,6 @@ def _actions(instrument: Instrument) -> tuple[pd.Series, pd.Series]:
     return _by_time(ratios), _by_time(cash)
 
 
-def _ex_time(instrument: Instrument, action: CorporateAction) -> datetime:
-    sessions = calendar(instrument.exchange)
-    session = sessions.date_to_session(pd.Timestamp(action.ex_date), direction="next")
-    opened: datetime = sessions.session_open(session).to_pydatetime()
-    return opened
-
-
-def _by_time(values: dict[datetime, float]) -> pd.Series:
-    index = pd.DatetimeIndex(list(values), tz=None if values else UTC)
-    return pd.Series(list(values.values()), index=index, dtype="float64")
+def _by_time(values: dict[pd.Timestamp, float]) -> pd.Series:
+    times = pd.to_datetime(list(values), utc=True)
+    return pd.Series(list(values.values()), index=times, dtype="float64")

@@ -29,7 +29,12 @@ from alphastrat.marketdata.models import (
     Instrument,
     QualityFinding,
 )
-from alphastrat.marketdata.services.bar_views import stored_series, timeframes_of, view_bars
+from alphastrat.marketdata.services.bar_views import (
+    adjustments_of,
+    stored_series,
+    timeframes_of,
+    view_bars,
+)
 from alphastrat.marketdata.services.instrument_facts import facts, listings
 from alphastrat.quant.types import Timeframe
 
@@ -133,10 +138,16 @@ class Asked:
         default = Timeframe.DAY_1 if Timeframe.DAY_1 in self.timeframes else None
         return known.get(wanted) or default or stored[0]
 
+    @cached_property
+    def adjustments(self) -> list[str]:
+        return adjustments_of(self.instrument)
+
     @property
     def adjustment(self) -> str:
         wanted = self.query.get("adjustment", "")
-        return wanted if wanted in Adjustment.values else Adjustment.SPLIT.value
+        if wanted in self.adjustments:
+            return str(wanted)
+        return Adjustment.SPLIT if Adjustment.SPLIT in self.adjustments else Adjustment.TOTAL
 
     @property
     def range(self) -> str:
@@ -204,6 +215,7 @@ def _price_context(request: PageRequest, asked: Asked) -> dict[str, Any]:
         "adjustments": [
             (label, query_url(request, adjustment=value), value == asked.adjustment)
             for value, label in Adjustment.choices
+            if value in asked.adjustments
         ],
         "query": query_url(request),
         "csv": query_url(request, format="csv"),
