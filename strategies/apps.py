@@ -15,7 +15,7 @@ class StrategiesConfig(AppConfig):
         # Models can be imported only once every app is loaded.
         from auditlog.registry import auditlog
 
-        from strategies import receivers  # noqa: F401 - subscribes
+        from strategies import receivers, signal_receivers  # noqa: F401 - subscribe
         from strategies.models import Strategy
         from strategies.quant import registry
 

@@ -20,8 +20,10 @@ from strategies.schemas import StrategyBacktestIn, StrategyIn, StrategyOut, Vers
 from strategies.services.backtesting import request_backtest
 from strategies.services.lifecycle import StrategyDraft, create_strategy
 from strategies.services.specification import of_version
+from strategies.signals_api import router as signals_router
 
 router = Router(tags=["strategies"])
+router.add_router("", signals_router)
 
 
 class StrategyFilter(Schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.views import backtests, results, strategies
+from strategies.views import backtests, results, signals, strategies
 
 app_name = "strategies"
 urlpatterns = [
@@ -13,6 +13,18 @@ urlpatterns = [
     path("strategies/<uuid:strategy_id>/", strategies.strategy_detail, name="strategy-detail"),
     path("strategies/<uuid:strategy_id>/edit/", strategies.strategy_edit, name="strategy-edit"),
     path("strategies/<uuid:strategy_id>/move/", strategies.strategy_move, name="strategy-move"),
+    path(
+        "strategies/<uuid:strategy_id>/signals/",
+        signals.strategy_signals,
+        name="strategy-signals",
+    ),
+    path(
+        "strategies/<uuid:strategy_id>/signals/<str:symbol>/chart/",
+        signals.signal_chart,
+        name="signal-chart",
+    ),
+    path("strategies/<uuid:strategy_id>/check/", signals.strategy_check, name="strategy-check"),
+    path("signals/", signals.signal_list, name="signal-list"),
     path("backtests/", backtests.backtest_list, name="backtest-list"),
     path("backtests/new/", backtests.backtest_new, name="backtest-new"),
     path("backtests/<uuid:run_id>/", results.backtest_detail, name="backtest-detail"),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from strategies.models.backtest import BacktestRun, RunStatus, Trial
+from strategies.models.indicator import TechnicalIndicator
 from strategies.models.performance import StrategyPerformance
+from strategies.models.signal import SignalRepaint, StrategyCheck, StrategySignal
 from strategies.models.strategy import LifecycleState, Strategy, StrategyVersion
 
 __all__ = [
     "BacktestRun",
     "LifecycleState",
     "RunStatus",
+    "SignalRepaint",
     "Strategy",
+    "StrategyCheck",
     "StrategyPerformance",
+    "StrategySignal",
     "StrategyVersion",
+    "TechnicalIndicator",
     "Trial",
 ]

@@ -23,7 +23,7 @@ from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from strategies.charts import equity, underwater
-from strategies.models import BacktestRun, LifecycleState, Strategy, StrategyVersion
+from strategies.models import BacktestRun, LifecycleState, Strategy, StrategyCheck, StrategyVersion
 from strategies.quant import registry
 from strategies.services.lifecycle import change_strategy, create_strategy, move_strategy
 from strategies.services.results import Results
@@ -101,6 +101,8 @@ def strategy_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse:
             replace(column, sort="") for column in RUN_COLUMNS if column.key != "win_rate"
         ],
         "latest": latest,
+        "checks": StrategyCheck.objects.filter(version=strategy.current_version),
+        "signals_href": reverse("strategies:strategy-signals", args=[strategy.pk]),
         "backtest_href": f"{reverse('strategies:backtest-new')}?strategy={strategy.pk}",
         "transitions": [
             {

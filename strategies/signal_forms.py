@@ -1,0 +1,38 @@
+"""The filter of signals."""
+
+from __future__ import annotations
+
+from django import forms
+
+from strategies.models.signal import SignalKind, StrategySignalQuerySet
+
+
+class SignalFilter(forms.Form):
+    """Choose signals by kind, instrument and strategy; holds are left out unless asked for."""
+
+    kind = forms.ChoiceField(
+        label="Signal",
+        choices=[("", "Buy and sell"), *SignalKind.choices, ("all", "All, holds too")],
+        required=False,
+    )
+    symbol = forms.CharField(label="Instrument", required=False, max_length=40)
+    q = forms.CharField(label="Strategy", required=False, max_length=100)
+    repainted = forms.ChoiceField(
+        label="Repaints", choices=[("", "Any"), ("yes", "Repainted only")], required=False
+    )
+
+    def apply(self, signals: StrategySignalQuerySet) -> StrategySignalQuerySet:
+        """Return the signals that match; a filter that makes no sense is left out."""
+        wanted = self.cleaned_data if self.is_valid() else {}
+        kind = wanted.get("kind", "")
+        if not kind:
+            signals = signals.exclude(signal_type=SignalKind.HOLD)
+        elif kind != "all":
+            signals = signals.filter(signal_type=kind)
+        if wanted.get("symbol"):
+            signals = signals.filter(instrument__symbol=wanted["symbol"].upper())
+        if wanted.get("q"):
+            signals = signals.filter(strategy__name__icontains=wanted["q"])
+        if wanted.get("repainted"):
+            signals = signals.filter(n_repaints__gt=0)
+        return signals

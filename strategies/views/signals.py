@@ -1,0 +1,170 @@
+"""Signals of strategies: a timeline, a chart of one instrument, exports; checks of a strategy."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_GET, require_POST
+
+from alphastrat.core import charts, exports, live
+from alphastrat.core.access import Role, role_required
+from alphastrat.core.http import PageRequest, render_page
+from alphastrat.core.tables import Column, read_order
+from alphastrat.marketdata.frames import find_series, load_bars
+from strategies.charts import preview
+from strategies.models import Strategy, StrategySignal
+from strategies.models.signal import StrategySignalQuerySet
+from strategies.services.strategy_checks import request_checks
+from strategies.signal_forms import SignalFilter
+
+SIGNALS_PER_PAGE = 100
+SIGNAL_COLUMNS = (
+    Column("closed_at", "Bar close", "time", sort="closed_at"),
+    Column("strategy.name", "Strategy", sort="strategy__name", link="strategy.get_absolute_url"),
+    Column("instrument.symbol", "Instrument", sort="instrument__symbol"),
+    Column("signal_type", "Signal", "status", sort="signal_type"),
+    Column("strength", "Strength", "ratio", sort="strength"),
+    Column("price", "Price", "price", sort="price"),
+    Column("cause", "Because of"),
+    Column("version.number", "Version", "count"),
+    Column("latency", "After the close", "duration"),
+    Column("n_repaints", "Repaints", "count", sort="n_repaints"),
+)
+EXPORTS = tuple(
+    Column(key, key)
+    for key in (
+        "closed_at",
+        "strategy.name",
+        "instrument.symbol",
+        "signal_type",
+        "target",
+        "strength",
+        "price",
+        "metadata",
+        "version.number",
+        "generated_at",
+        "n_repaints",
+    )
+)
+
+
+@login_required
+@require_GET
+def signal_list(request: PageRequest) -> HttpResponseBase:
+    """Show the signals of all of one's strategies."""
+    topic = f"signals:u{request.user.pk}"
+    heads = live.heads(topic)
+    return _page(request, StrategySignal.objects.for_user(request.user), None, topic, heads)
+
+
+@login_required
+@require_GET
+def strategy_signals(request: PageRequest, strategy_id: UUID) -> HttpResponseBase:
+    """Show the signals of one strategy."""
+    topic = f"strategy:{strategy_id}"
+    heads = live.heads(topic)
+    strategy = _strategy(request, strategy_id)
+    signals = StrategySignal.objects.filter(strategy=strategy)
+    return _page(request, signals, strategy, topic, heads)
+
+
+@login_required
+@require_GET
+def signal_chart(request: PageRequest, strategy_id: UUID, symbol: str) -> HttpResponse:
+    """Answer the bars of an instrument with the signals that a strategy gave on it."""
+    strategy = _strategy(request, strategy_id)
+    if strategy.current_version is None or symbol not in strategy.current_version.symbols:
+        raise Http404
+    bars = load_bars(find_series([symbol], strategy.timeframe)[0])
+    traces = [charts.candlesticks(bars, name=symbol)]
+    first = bars.index[-charts.MAX_BARS :][0]
+    for kind, role, name in (("BUY", "buy", "Buy"), ("SELL", "sell", "Sell")):
+        given = list(
+            StrategySignal.objects.filter(
+                strategy=strategy,
+                instrument__symbol=symbol,
+                signal_type=kind,
+                closed_at__gte=first.to_pydatetime(),
+            ).order_by("closed_at")
+        )
+        if given:
+            times = [signal.closed_at for signal in given]
+            prices = [signal.price for signal in given]
+            traces.append(charts.markers(times, prices, name=name, role=role))
+    return charts.figure_response(charts.figure(traces, summary=_summary(strategy, symbol)))
+
+
+@role_required(Role.TRADER)
+@require_POST
+def strategy_check(request: PageRequest, strategy_id: UUID) -> HttpResponse:
+    """Ask for the look-ahead, warm-up and determinism checks."""
+    job = request_checks(_strategy(request, strategy_id))
+    return redirect("core:job-detail", job_id=job.pk)
+
+
+def _page(
+    request: PageRequest,
+    signals: StrategySignalQuerySet,
+    strategy: Strategy | None,
+    topic: str,
+    heads: dict[str, int],
+) -> HttpResponseBase:
+    form = SignalFilter(request.GET)
+    order = read_order(request, SIGNAL_COLUMNS, default="-closed_at")
+    chosen = form.apply(signals.listed()).order_by(order.query_value, "-closed_at", "pk")
+    if "format" in request.GET:
+        return exports.table_response(chosen, EXPORTS, name="signals", form=request.GET["format"])
+    hidden = {"strategy.name"} if strategy is not None else set()
+    context: dict[str, Any] = {
+        "form": form,
+        "strategy": strategy,
+        "columns": [column for column in SIGNAL_COLUMNS if column.key not in hidden],
+        "order": order,
+        "page": Paginator(chosen, SIGNALS_PER_PAGE).get_page(request.GET.get("page")),
+        "topic": topic,
+        "heads": heads,
+    }
+    if strategy is not None:
+        context |= _chart(strategy, form)
+    return render_page(
+        request, "strategies/signal_list.html", "strategies/_signal_results.html", context
+    )
+
+
+def _chart(strategy: Strategy, form: SignalFilter) -> dict[str, Any]:
+    """Return the chart of the instrument that is filtered for, else of the first."""
+    version = strategy.current_version
+    if version is None or not version.symbols:
+        return {}
+    wanted = form.cleaned_data.get("symbol", "").upper() if form.is_valid() else ""
+    symbol = wanted if wanted in version.symbols else version.symbols[0]
+    bars = load_bars(find_series([symbol], strategy.timeframe)[0])
+    return {
+        "symbol": symbol,
+        "chart_svg": preview({"price": bars["close"].to_numpy()[-charts.MAX_BARS :]}),
+        "chart_caption": _summary(strategy, symbol),
+    }
+
+
+def _summary(strategy: Strategy, symbol: str) -> str:
+    given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol=symbol)
+    n_buys = given.filter(signal_type="BUY").count()
+    n_sells = given.filter(signal_type="SELL").count()
+    last = given.exclude(signal_type="HOLD").order_by("-closed_at").first()
+    if last is None:
+        return f"{strategy.name} has given no buy or sell signal on {symbol} yet."
+    return (
+        f"{n_buys} buy and {n_sells} sell signals on {symbol}; the newest was "
+        f"{last.signal_type} at {last.price:,.2f} on {last.closed_at:%Y-%m-%d}."
+    )
+
+
+def _strategy(request: PageRequest, strategy_id: UUID) -> Strategy:
+    found = Strategy.objects.for_user(request.user).with_version()
+    return get_object_or_404(found, pk=strategy_id)
