@@ -261,6 +261,7 @@ class RunFilter(forms.Form):
     )
     plugin = forms.ChoiceField(label="Strategy type", required=False)
     q = forms.CharField(label="Title or symbol", required=False, max_length=100)
+    bars = forms.ChoiceField(choices=[("", "Any"), ("restated", "Restated since")], required=False)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -279,7 +280,7 @@ class RunFilter(forms.Form):
         if wanted["q"]:
             by_symbol = runs.filter(symbols__contains=[wanted["q"].upper()])
             runs = runs.filter(title__icontains=wanted["q"]) | by_symbol
-        return runs
+        return runs.on_restated_bars() if wanted["bars"] else runs
 
 
 def initial_of(specification: Specification) -> dict[str, Any]:

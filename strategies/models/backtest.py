@@ -8,11 +8,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q
 from django.urls import reverse
 
 from alphastrat.core.constraints import choices_check
 from alphastrat.core.models import UUIDModel
+from alphastrat.marketdata.models import BarRevision
 from strategies.models.performance import ratio_column
 from strategies.models.strategy import TIMEFRAMES
 
@@ -51,6 +52,19 @@ class BacktestRunQuerySet(models.QuerySet["BacktestRun"]):
     def listed(self) -> BacktestRunQuerySet:
         """Return what a list shows, without arrays and documents."""
         return self.select_related("strategy_version__strategy", "job", "owner").defer(*DOCUMENTS)
+
+    def on_restated_bars(self) -> BacktestRunQuerySet:
+        """Return the runs whose bars have been restated since they were computed."""
+        restated = BarRevision.objects.annotate(
+            traded=ExpressionWrapper(OuterRef("symbols"), ArrayField(models.CharField()))
+        ).filter(
+            traded__contains=[F("series__instrument__symbol")],
+            series__timeframe=OuterRef("timeframe"),
+            opened_at__gte=OuterRef("start_at"),
+            opened_at__lt=OuterRef("end_at"),
+            recorded_at__gt=OuterRef("finished_at"),
+        )
+        return self.filter(Exists(restated.exclude(series__source="replay")))
 
     def succeeded(self) -> BacktestRunQuerySet:
         return self.filter(status=RunStatus.SUCCEEDED)

@@ -155,6 +155,7 @@ def _result(request: PageRequest, run: BacktestRun) -> dict[str, Any]:
         "n_trips": len(trips),
         "provenance": result_tables.provenance_of(run),
         "findings": run.findings,
+        "is_outdated": BacktestRun.objects.filter(pk=run.pk).on_restated_bars().exists(),
     } | _examination(results)
 
 
