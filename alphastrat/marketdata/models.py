@@ -107,7 +107,13 @@ class BarSeries(UUIDModel, TimeStampedModel):
             choices_check("marketdata_barseries_adjustment", "adjustment", Adjustment.values),
             models.CheckConstraint(
                 condition=Q(bar_count=0, first_opened_at__isnull=True, last_closed_at__isnull=True)
-                | Q(bar_count__gt=0, last_closed_at__gt=F("first_opened_at")),
+                | Q(
+                    bar_count__gt=0,
+                    # A CHECK lets NULL pass unless it is asked for.
+                    first_opened_at__isnull=False,
+                    last_closed_at__isnull=False,
+                    last_closed_at__gt=F("first_opened_at"),
+                ),
                 name="marketdata_barseries_range_iff_bars",
             ),
         ]
@@ -234,12 +240,14 @@ class CorporateAction(UUIDModel, TimeStampedModel):
             models.CheckConstraint(
                 condition=Q(
                     kind="split",
+                    split_ratio__isnull=False,
                     split_ratio__gt=0,
                     split_ratio__lt=1e6,
                     cash_amount__isnull=True,
                 )
                 | Q(
                     kind="dividend",
+                    cash_amount__isnull=False,
                     cash_amount__gt=0,
                     cash_amount__lt=1e6,
                     split_ratio__isnull=True,
