@@ -58,7 +58,7 @@ class BacktestRunQuerySet(models.QuerySet["BacktestRun"]):
         restated = BarRevision.objects.annotate(
             traded=ExpressionWrapper(OuterRef("symbols"), ArrayField(models.CharField()))
         ).filter(
-            traded__contains=[F("series__instrument__symbol")],
+            traded__contains=[F("series__instrument__symbol")],  # type: ignore[misc]
             series__timeframe=OuterRef("timeframe"),
             opened_at__gte=OuterRef("start_at"),
             opened_at__lt=OuterRef("end_at"),
