@@ -114,7 +114,7 @@ def create_import(
         owner=request.user,
         file_name=file.name or "upload",
         target=form.target,
-        symbol=form.cleaned_data["symbol"].upper(),
+        symbol=form.cleaned_data["symbol"],
         zone=form.cleaned_data["zone"],
         at=now(),
     )

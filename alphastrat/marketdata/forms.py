@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, Prefetch, Q, QuerySet
 
 from alphastrat.accounts.models import validate_time_zone
+from alphastrat.core.errors import AlphaStratError
 from alphastrat.marketdata.models import (
     Adjustment,
     AssetClass,
@@ -19,6 +20,8 @@ from alphastrat.marketdata.models import (
     ImportStatus,
     Instrument,
 )
+from alphastrat.marketdata.providers.files import tidy_symbol
+from alphastrat.marketdata.quality import SYMBOL
 from alphastrat.marketdata.services.ingestion import Target
 from alphastrat.quant.calendars import calendar
 from alphastrat.quant.types import Timeframe
@@ -158,6 +161,12 @@ class ImportForm(forms.Form):
             )
         return upload
 
+    def clean_symbol(self) -> str:
+        symbol = tidy_symbol(self.cleaned_data["symbol"])
+        if symbol and not SYMBOL.fullmatch(symbol):
+            raise forms.ValidationError("No symbol looks like that.")
+        return symbol
+
     def clean_source(self) -> str:
         source = str(self.cleaned_data["source"]).strip().lower()
         if not SOURCE_NAME.fullmatch(source):
@@ -170,6 +179,11 @@ class ImportForm(forms.Form):
         code = str(self.cleaned_data["exchange"])
         calendar(code)
         return code
+
+    def report(self, error: AlphaStratError) -> None:
+        """Say beside the fields what is wrong with a file that looked well."""
+        name, advice = next(iter(error.fields.items()), ("file", ""))
+        self.add_error(name if name in self.fields else "file", f"{error} {advice}".strip())
 
     @property
     def target(self) -> Target:

@@ -24,6 +24,7 @@ PARQUET_MARK = b"PAR1"
 
 # What stands for no value in a column of numbers.
 ABSENT = ("", "-", "N/A", "n/a", "NA", "NaN", "nan", "null", "NULL", "None")
+UNREAD = "unread"
 _TOO_WIDE = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 
 
@@ -63,6 +64,21 @@ def _parquet_rows(path: Path) -> int | None:
         return None
 
 
+def check_file(path: Path, *, symbol: str) -> None:
+    """Look whether a file can be read at all: its kind, and the names of its columns.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot; the message says what it has and lacks.
+    """
+    find_columns(_source(path).names(), symbol_known=bool(symbol))
+
+
+def _source(path: Path) -> _Source:
+    return _ParquetFile(path) if _is_parquet(path) else _CsvFile(path)
+
+
 def read_file(path: Path, form: FileFormat) -> Iterator[pd.DataFrame]:
     """Read a file in batches of rows as `ingest` takes them.
 
@@ -71,7 +87,7 @@ def read_file(path: Path, form: FileFormat) -> Iterator[pd.DataFrame]:
     InvalidInput
         If it is neither CSV nor Parquet, or lacks a column; the message says which were found.
     """
-    source: _Source = _ParquetFile(path) if _is_parquet(path) else _CsvFile(path)
+    source = _source(path)
     columns = find_columns(source.names(), symbol_known=bool(form.symbol))
     day_first = find_date_order(source.column(columns["time"]))
     first_row = 1
@@ -176,7 +192,7 @@ class _CsvFile:
         ) as reader:
             for frame in reader:
                 tidy = {name: self._dialect.numbers(frame[name]) for name in numbers}
-                yield frame.assign(**tidy)
+                yield frame.assign(**tidy, **{UNREAD: _unread(frame, tidy)})
 
     @contextmanager
     def _reader(self, **options: Any) -> Iterator[Any]:
@@ -198,6 +214,17 @@ class _CsvFile:
             raise _unreadable("CSV", _reason(error)) from None
         except pd.errors.EmptyDataError:
             raise _unreadable("CSV", "it has no columns") from None
+
+
+def _unread(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> pd.Series:
+    """Return, for each row, the texts that stand where numbers should."""
+    unread = np.full(len(frame), None, dtype=object)
+    for name, values in numbers.items():
+        failed = np.flatnonzero(frame[name].notna() & values.isna())
+        for row, text in zip(failed, frame[name].iloc[failed], strict=True):
+            said = f"{name.strip()} is {str(text)[:40]!r}"
+            unread[row] = f"{unread[row]}, {said}" if unread[row] else said
+    return pd.Series(unread, index=frame.index, dtype=object)
 
 
 def _reason(error: Exception) -> str:
@@ -238,4 +265,6 @@ def _normalise(
     for name in NUMBERS:
         values = pd.to_numeric(raw[columns[name]], errors="coerce")
         rows[name] = values.to_numpy(np.float64, na_value=np.nan)
+    if UNREAD in raw:
+        rows[UNREAD] = raw[UNREAD]
     return rows

@@ -15,7 +15,7 @@ from django.db import transaction
 from alphastrat.core import jobs
 from alphastrat.core.errors import AlphaStratError, InvalidInput
 from alphastrat.marketdata.models import Adjustment, AssetClass, ImportRun, ImportStatus
-from alphastrat.marketdata.providers.files import FileFormat, read_file
+from alphastrat.marketdata.providers.files import FileFormat, check_file, read_file
 from alphastrat.marketdata.services.ingestion import OnProgress, Target, ingest
 from alphastrat.marketdata.services.inspection import inspect_series
 from alphastrat.quant.calendars import calendar
@@ -37,7 +37,8 @@ def request_import(
     Raises
     ------
     InvalidInput
-        If the file is empty or larger than IMPORT_MAX_BYTES; nothing is kept then.
+        If the file is empty, larger than IMPORT_MAX_BYTES, or no file of bars; nothing is kept
+        then.
     """
     run = ImportRun(
         owner=owner,
@@ -56,6 +57,11 @@ def request_import(
     )
     path = settings.UPLOAD_DIR / f"{run.pk}{Path(file_name).suffix.lower()[:10]}"
     run.stored_path, run.sha256 = str(path), _keep(content, path)
+    try:
+        check_file(path, symbol=symbol)
+    except InvalidInput:
+        path.unlink()
+        raise
     with transaction.atomic():
         run.save()
         run.job = jobs.enqueue(

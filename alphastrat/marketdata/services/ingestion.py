@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Beyond this many the reasons repeat themselves; every quarantined row is still counted.
 MAX_QUARANTINED_KEPT = 5_000
+MAX_DETAIL = 300
 # Other processes wake on this channel when bars have changed.
 BARS_CHANNEL = "bars_stored"
 # Told the number of rows read so far, and what is being done.
@@ -233,10 +234,12 @@ def _nothing_usable(delivery: _Delivery) -> InvalidInput:
     if not delivery.rows_read:
         return InvalidInput("There are no rows of bars in it.", fields={"file": "Add rows."})
     reason, n_rows = max(delivery.reasons.items(), key=lambda item: item[1])
+    n_read = delivery.rows_read
+    most = "All for one reason:" if n_rows == n_read else f"{n_rows:,} of them for one reason:"
+    subject = "The only row cannot" if n_read == 1 else f"None of the {n_read:,} rows can"
     return InvalidInput(
-        f"None of the {delivery.rows_read:,} rows can be used; nothing was stored. "
-        f"Most often ({n_rows:,} rows): {REASONS[reason]}",
-        fields={"file": REASONS[reason]},
+        f"{subject} be used; nothing was stored.",
+        fields={"file": f"{most} {REASONS[reason][0].lower()}{REASONS[reason][1:]}"},
     )
 
 
@@ -290,14 +293,26 @@ def _detail(record: Mapping[Any, Any]) -> str:
         "high_below_low": f"high {record['high']:g} is below low {record['low']:g}.",
         "outside_range": f"open {record['open']:g} or close {record['close']:g} lies outside "
         f"{record['low']:g} to {record['high']:g}.",
-        "no_volume": f"volume is {record['volume']:g}.",
-        "outside_calendar": f"the exchange has no bar at {record['time']}.",
-        "future": f"{record['time']} has not closed yet.",
-        "absent_price": "missing: "
-        + ", ".join(name for name in PRICES if pd.isna(record[name]))
-        + ".",
+        "no_volume": f"{_absent(record) or 'volume is {:g}'.format(record['volume'])}.",
+        "outside_calendar": f"the exchange has no bar at {_time_text(record['time'])}.",
+        "future": f"the bar of {_time_text(record['time'])} has not closed yet.",
+        "absent_price": f"{_absent(record)}.",
     }.get(reason)
-    return said or REASONS[reason]
+    return (said or REASONS[reason])[:MAX_DETAIL]
+
+
+def _absent(record: Mapping[Any, Any]) -> str:
+    """Name the numbers a row lacks, and what stands in their place."""
+    unread = record.get("unread")
+    if isinstance(unread, str):
+        return f"no number: {unread}"
+    absent = [name for name in (*PRICES, "volume") if pd.isna(record[name])]
+    return f"missing: {', '.join(absent)}" if absent else ""
+
+
+def _time_text(time: Any) -> str:
+    """Write a session date with its weekday, and an instant as it is."""
+    return f"{time:%A %-d %B %Y}" if time.tzinfo is None else f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _tell(merged: Merged) -> None:

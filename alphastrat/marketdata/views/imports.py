@@ -8,9 +8,10 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_http_methods
+from django_htmx.http import HttpResponseClientRedirect
 
 from alphastrat.core import live
 from alphastrat.core.access import Role, require_role
@@ -69,7 +70,7 @@ def _upload(request: PageRequest) -> HttpResponseBase:
     require_role(request.user, Role.TRADER)
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
-        return _list(request, form, status=422)
+        return _refuse(request, form)
     upload = form.cleaned_data["file"]
     try:
         run = request_import(
@@ -77,14 +78,20 @@ def _upload(request: PageRequest) -> HttpResponseBase:
             owner=request.user,
             file_name=upload.name,
             target=form.target,
-            symbol=form.cleaned_data["symbol"].upper(),
+            symbol=form.cleaned_data["symbol"],
             zone=form.cleaned_data["zone"],
             at=now(),
         )
     except AlphaStratError as error:
-        form.add_error("file", f"{error} {error.fields.get('file', '')}")
-        return _list(request, form, status=422)
-    return redirect(run)
+        form.report(error)
+        return _refuse(request, form)
+    return HttpResponseClientRedirect(run.get_absolute_url()) if request.htmx else redirect(run)
+
+
+def _refuse(request: PageRequest, form: ImportForm) -> HttpResponseBase:
+    if request.htmx:
+        return render(request, "marketdata/_import_form.html", {"form": form}, status=422)
+    return _list(request, form, status=422)
 
 
 def _list(request: PageRequest, form: ImportForm, *, status: int) -> HttpResponseBase:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.timezone import now
@@ -192,6 +192,8 @@ def instrument_detail(request: PageRequest, symbol: str) -> HttpResponseBase:
 @require_GET
 def instrument_chart(request: PageRequest, symbol: str) -> HttpResponse:
     asked = Asked(_instrument(symbol), request.GET)
+    if not asked.timeframes:
+        raise Http404("There are no bars of it.")
     return figure_response(
         price_figure(asked.bars_in_range, symbol=symbol, summary=_conclusion(asked))
     )
