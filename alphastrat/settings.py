@@ -25,7 +25,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.humanize",
     "django.contrib.messages",
     "django.contrib.postgres",
     "django.contrib.sessions",
@@ -34,7 +33,6 @@ INSTALLED_APPS = [
     "axes",
     "channels",
     "csp",
-    "django_filters",
     "django_htmx",
     "django_prometheus",
     "django_q",
@@ -116,6 +114,10 @@ Q_CLUSTER = {
     "save_limit": -1,  # results live on the Job row
     "label": "Jobs",
 }
+
+# --- Parameter searches --------------------------------------------------------------------------
+SWEEP_MEMORY_MB = env.env_int("SWEEP_MEMORY_MB", 256)  # for the arrays of one sweep or walk-forward
+DASK_SCHEDULER = env.env_str("DASK_SCHEDULER")  # such as tcp://scheduler:8786; empty: this machine
 
 # --- People --------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
