@@ -20,6 +20,7 @@ from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
+from strategies.search_api import walk_forwards_router
 from strategies.strategies_api import router as strategies_router
 
 DESCRIPTION = """
@@ -62,3 +63,4 @@ api.add_router("", marketdata_router)
 api.add_router("/plugins", plugins_router)
 api.add_router("/backtests", backtests_router)
 api.add_router("/strategies", strategies_router)
+api.add_router("/walk-forwards", walk_forwards_router)

@@ -10,6 +10,7 @@ from alphastrat.core.job_progress import JobProgress
 from alphastrat.core.jobs import job_task, on_worker_start
 from alphastrat.quant import calendars
 from alphastrat.quant.types import Timeframe
+from strategies import search_tasks  # noqa: F401 - registers their tasks
 from strategies.quant import registry, simulator
 from strategies.services import backtesting, examination
 

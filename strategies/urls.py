@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.views import backtests, compare, results, signals, strategies
+from strategies.views import backtests, compare, results, signals, strategies, walk_forwards
 
 app_name = "strategies"
 urlpatterns = [
@@ -43,4 +43,31 @@ urlpatterns = [
     ),
     path("backtests/<uuid:run_id>/retry/", backtests.backtest_retry, name="backtest-retry"),
     path("backtests/<uuid:run_id>/delete/", backtests.backtest_delete, name="backtest-delete"),
+    path("walk-forwards/", walk_forwards.walk_forward_list, name="walk-forward-list"),
+    path("walk-forwards/new/", walk_forwards.walk_forward_new, name="walk-forward-new"),
+    path(
+        "walk-forwards/<uuid:search_id>/",
+        walk_forwards.walk_forward_detail,
+        name="walk-forward-detail",
+    ),
+    path(
+        "walk-forwards/<uuid:search_id>/charts/<slug:chart>/",
+        walk_forwards.walk_forward_chart,
+        name="walk-forward-chart",
+    ),
+    path(
+        "walk-forwards/<uuid:search_id>/folds/",
+        walk_forwards.walk_forward_folds,
+        name="walk-forward-folds",
+    ),
+    path(
+        "walk-forwards/<uuid:search_id>/resume/",
+        walk_forwards.walk_forward_resume,
+        name="walk-forward-resume",
+    ),
+    path(
+        "walk-forwards/<uuid:search_id>/delete/",
+        walk_forwards.walk_forward_delete,
+        name="walk-forward-delete",
+    ),
 ]

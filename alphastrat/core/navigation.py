@@ -40,6 +40,8 @@ GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
         "Research",
         (
             Page("Backtests", "strategies:backtest-list", "backtests"),
+            Page("Walk-forwards", "strategies:walk-forward-list", "performance"),
+            Page("Sweeps", "strategies:sweep-list", "optimisations"),
             Page("Compare", "strategies:compare", "compare"),
             Page("Scanner", "strategies:scan-list", "scanner"),
             Page("Optimiser", "strategies:optimisation-list", "optimisations"),

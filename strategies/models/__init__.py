@@ -1,4 +1,4 @@
-"""Strategies and their versions, backtest runs and the trials they count as."""
+"""Strategies and their versions, cached indicators, backtest runs and the trials they count as."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from strategies.models.indicator import TechnicalIndicator
 from strategies.models.performance import StrategyPerformance
 from strategies.models.signal import SignalRepaint, StrategyCheck, StrategySignal
 from strategies.models.strategy import LifecycleState, Strategy, StrategyVersion
+from strategies.models.walk_forward import WalkForward
 
 __all__ = [
     "BacktestRun",
@@ -20,4 +21,5 @@ __all__ = [
     "StrategyVersion",
     "TechnicalIndicator",
     "Trial",
+    "WalkForward",
 ]

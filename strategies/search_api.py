@@ -1,0 +1,228 @@
+"""JSON API of walk-forwards and sweeps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.timezone import now
+from ninja import Field, Query, Router, Schema, Status
+
+from alphastrat.core.jsonable import jsonable
+from alphastrat.core.models import Job
+from alphastrat.core.pagination import paged
+from alphastrat.core.schemas import JobOut
+from strategies.models import WalkForward
+from strategies.models.search import Search, SearchStatus
+from strategies.schemas import BacktestIn
+from strategies.services import searching, walk_forwards
+from strategies.services.specification import Specification
+from strategies.services.verdicts import judge
+
+walk_forwards_router = Router(tags=["walk-forwards"])
+
+
+class RangeIn(Schema):
+    """The values of one axis: a range with its ends, or the values themselves."""
+
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    values: list[int | float | bool | str] | None = None
+
+    def axis(self) -> dict[str, Any]:
+        """Return the axis as services take it."""
+        if self.values is not None:
+            return {"values": self.values}
+        return {"low": self.low, "high": self.high, "step": self.step}
+
+
+class SearchIn(BacktestIn):
+    """A hypothesis and what varies; parameters that vary need not be in `parameters`."""
+
+    space: dict[str, RangeIn]
+
+    def axes(self) -> dict[str, Any]:
+        """Return the axes as services take them."""
+        return {name: axis.axis() for name, axis in self.space.items()}
+
+    def specification(self) -> Specification:
+        """Return what is asked for, unchecked."""
+        names = set(BacktestIn.model_fields)
+        return Specification(**{k: v for k, v in self.model_dump().items() if k in names})
+
+
+class WalkForwardIn(SearchIn):
+    """A walk-forward; `purge` and `embargo` choose by themselves when left out."""
+
+    scheme: str = "rolling"
+    selection: str = "peak"
+    n_folds: int = 6
+    train_share: float = 0.7
+    purge: int | None = None
+    embargo: int | None = None
+
+
+class SearchOut(Schema):
+    """What walk-forwards and sweeps have in common."""
+
+    id: UUID
+    title: str
+    plugin: str
+    parameters: dict[str, Any]
+    space: dict[str, Any]
+    symbols: list[str]
+    timeframe: str
+    start_at: datetime
+    end_at: datetime
+    capital: Decimal
+    currency: str
+    status: SearchStatus
+    failure_reason: str
+    failure_code: str
+    n_sets: int
+    n_evaluated: int
+    requested_at: datetime
+    finished_at: datetime | None
+    job_id: UUID | None
+    url: str
+
+    @staticmethod
+    def resolve_status(search: Search) -> str:
+        return search.state
+
+
+class WalkForwardOut(SearchOut):
+    """A walk-forward with its headline numbers; fractions, losses negative, undefined null."""
+
+    scheme: str
+    selection: str
+    n_folds: int
+    train_share: float
+    purge: int
+    embargo: int
+    efficiency: float | None
+    sharpe_efficiency: float | None
+    sharpe_ratio: float | None
+    total_return: float | None
+    max_drawdown: float | None
+    n_trades: int | None
+
+    @staticmethod
+    def resolve_url(search: WalkForward) -> str:
+        return reverse("api-1:get_walk_forward", args=[search.pk])
+
+
+class FindingOut(Schema):
+    severity: str
+    text: str
+
+
+class WalkForwardDetailOut(WalkForwardOut):
+    """A walk-forward with its folds and what they say."""
+
+    costs: dict[str, Any]
+    exit_rules: dict[str, Any]
+    sizing: dict[str, Any]
+    benchmark: str
+    seed: int
+    n_bars: int | None
+    periods_per_year: float | None
+    data_fingerprint: str
+    code_version: str
+    library_versions: dict[str, str]
+    folds: list[dict[str, Any]]
+    summary: dict[str, Any]
+    verdict: str | None = None
+    findings: list[FindingOut] = Field(default_factory=list)
+
+
+class OutOfSampleOut(Schema):
+    """The stitched out-of-sample record, one value per bar close."""
+
+    time: list[datetime]
+    fold: list[int]
+    equity: list[float | None]
+    benchmark: list[float | None]
+    returns: list[float | None]
+
+
+class SearchFilter(Schema):
+    plugin: str | None = None
+
+
+@walk_forwards_router.post("", response={202: JobOut}, url_name="create_walk_forward")
+def create_walk_forward(request: HttpRequest, asked: WalkForwardIn) -> Status[Job | None]:
+    """Ask for a walk-forward; the job's `result_url` and `result` lead to it."""
+    names = ("scheme", "selection", "n_folds", "train_share", "purge", "embargo")
+    wanted = walk_forwards.WalkForwardRequest(
+        asked.specification(), asked.axes(), **{name: getattr(asked, name) for name in names}
+    )
+    analysis = walk_forwards.request_walk_forward(request.user, wanted, at=now())
+    return Status(202, analysis.job)
+
+
+@walk_forwards_router.get("", response=list[WalkForwardOut], url_name="list_walk_forwards")
+@paged
+def list_walk_forwards(request: HttpRequest, wanted: Query[SearchFilter]) -> Any:
+    """List your walk-forwards, newest first; an administrator sees everyone's."""
+    found = WalkForward.objects.for_user(request.user).listed()
+    return found.filter(plugin=wanted.plugin) if wanted.plugin else found
+
+
+@walk_forwards_router.get(
+    "/{uuid:search_id}", response=WalkForwardDetailOut, url_name="get_walk_forward"
+)
+def get_walk_forward(request: HttpRequest, search_id: UUID) -> WalkForward:
+    """Show a walk-forward: settings, folds, numbers, verdict, provenance."""
+    analysis = find(request, WalkForward, search_id)
+    if analysis.status == SearchStatus.SUCCEEDED:
+        analysis.verdict, analysis.findings = judge(analysis)
+    return analysis
+
+
+@walk_forwards_router.get(
+    "/{uuid:search_id}/equity", response=OutOfSampleOut, url_name="get_walk_forward_equity"
+)
+def get_walk_forward_equity(request: HttpRequest, search_id: UUID) -> Any:
+    """Return the stitched out-of-sample equity at every bar close."""
+    analysis = find(request, WalkForward, search_id)
+    if analysis.status != SearchStatus.SUCCEEDED:
+        raise Http404
+    frame = walk_forwards.equity_frame(analysis)
+    columns = {"equity": "equity", "benchmark": "benchmark", "returns": "return"}
+    return {
+        "time": [time.isoformat() for time in frame["time"]],
+        "fold": frame["fold"].tolist(),
+        **{name: jsonable(frame[column].to_numpy()) for name, column in columns.items()},
+    }
+
+
+@walk_forwards_router.post(
+    "/{uuid:search_id}/resume", response={202: JobOut}, url_name="resume_walk_forward"
+)
+def resume_walk_forward(request: HttpRequest, search_id: UUID) -> Status[Job]:
+    """Let a cancelled or failed walk-forward go on at its next fold."""
+    analysis = find(request, WalkForward, search_id)
+    task, kind = walk_forwards.TASK, walk_forwards.KIND
+    return Status(202, searching.resume(analysis, task=task, kind=kind, at=now()))
+
+
+@walk_forwards_router.delete(
+    "/{uuid:search_id}", response={204: None}, url_name="delete_walk_forward"
+)
+def delete_walk_forward(request: HttpRequest, search_id: UUID) -> Status[None]:
+    """Delete a walk-forward; its sets still count as trials."""
+    find(request, WalkForward, search_id).delete()
+    return Status(204, None)
+
+
+def find(request: HttpRequest, model: type[Search], search_id: UUID) -> Any:
+    """Return a search that the caller may see, or answer 404."""
+    found = model.objects.for_user(request.user).select_related("job", "owner")
+    return get_object_or_404(found, pk=search_id)

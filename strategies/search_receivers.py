@@ -1,0 +1,32 @@
+"""What becomes of a search whose job was cancelled or broke down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.dispatch import receiver
+from django.utils.timezone import now
+
+from alphastrat.core import events
+from alphastrat.core.models import Job
+from strategies.models import WalkForward
+from strategies.services import searching, walk_forwards
+
+KINDS = {walk_forwards.TASK: WalkForward}
+
+
+@receiver(events.job_finished, dispatch_uid="strategies.stop_search")
+def stop_search(*, job_id: str, **_: Any) -> None:
+    """Give the search its job's reason; what it has stored stays for the next attempt."""
+    job = Job.objects.filter(pk=job_id, task__in=KINDS).first()
+    if job is None or job.status == Job.Status.SUCCEEDED:
+        return
+    search = KINDS[job.task].objects.filter(pk=job.arguments["search_id"], job=job).first()
+    if search is not None:
+        searching.stop(
+            search,
+            status=job.status,
+            reason=job.error,
+            code=job.error_code or job.status,
+            at=now(),
+        )
