@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.views import backtests, compare, results, signals, strategies, walk_forwards
+from strategies.views import backtests, results, signals, strategies, walk_forwards
 
 app_name = "strategies"
 urlpatterns = [
@@ -24,8 +24,6 @@ urlpatterns = [
         name="signal-chart",
     ),
     path("strategies/<uuid:strategy_id>/check/", signals.strategy_check, name="strategy-check"),
-    path("compare/", compare.comparison, name="compare"),
-    path("compare/charts/<slug:chart>/", compare.comparison_chart, name="compare-chart"),
     path("signals/", signals.signal_list, name="signal-list"),
     path("backtests/", backtests.backtest_list, name="backtest-list"),
     path("backtests/new/", backtests.backtest_new, name="backtest-new"),
