@@ -26,7 +26,7 @@ def sign_in(page, password):
 def test_numbers_tables_and_curves_are_in_the_first_response(page, market):
     page.goto(market.paths["backtest"])
     cards = page.locator(".card-value").all_inner_texts()
-    assert len(cards) == 8
+    assert len(cards) >= 8
     assert all(re.search(r"\d", text) for text in cards)
     assert page.locator("#metrics tbody tr").count() > 20
     assert page.locator("#equity .plot svg path").first.is_visible()
@@ -42,7 +42,8 @@ def test_signing_in_works_and_leads_to_the_page_asked_for(open_page):
     assert page.locator("h1").inner_text() == "Backtests"
 
 
-def test_a_wrong_password_is_answered_in_words(open_page, faults, backstage):
+def test_a_wrong_password_is_answered_in_words(open_page, faults):
+    faults.expect("422")
     page = open_page(who=None, java_script_enabled=False)
     sign_in(page, "wrong")
     assert "password" in page.get_by_role("alert").inner_text().lower()
