@@ -41,6 +41,12 @@ REASONS = {
 }
 
 
+_NAMES = np.array(["", *REASONS], dtype=object)
+_NUMBERS = {reason: number for number, reason in enumerate(REASONS, 1)}
+
+Checks = list[tuple[str, BoolArray]]
+
+
 @dataclass(slots=True)
 class Seen:
     """What earlier batches of the same delivery have shown."""
@@ -83,18 +89,20 @@ def check_rows(
     seen : Seen
         Carried from batch to batch; changed in place.
     """
-    placed = _place(rows, timeframe, exchanges)
-    reasons = np.full(len(placed), "", dtype=object)
-    for reason, mask in _value_checks(placed, zero_volume_allowed) + _time_checks(placed, at):
-        reasons[mask & (reasons == "")] = reason
-    for reason, mask in _order_checks(placed, reasons == "", seen):
-        reasons[mask & (reasons == "")] = reason
-    good = placed[reasons == ""]
-    bad = placed[reasons != ""].assign(reason=reasons[reasons != ""])
-    return CheckedRows(good, bad)
+    # Every check looks symbols up: by category that is one lookup per symbol, not per row.
+    placed = _place(rows.assign(symbol=pd.Categorical(rows["symbol"])), timeframe, exchanges)
+    faults = np.zeros(len(placed), np.int8)
+    _mark(faults, _value_checks(placed, zero_volume_allowed) + _time_checks(placed, at))
+    _mark(faults, _order_checks(placed, faults == 0, seen))
+    placed["symbol"] = placed["symbol"].astype(object)
+    good, bad = placed[faults == 0], placed[faults != 0]
+    return CheckedRows(good, bad.assign(reason=_NAMES[faults[faults != 0]]))
 
 
-Checks = list[tuple[str, BoolArray]]
+def _mark(faults: npt.NDArray[np.int8], checks: Checks) -> None:
+    """Note the first fault of each row, by its place in REASONS."""
+    for reason, mask in checks:
+        faults[mask & (faults == 0)] = _NUMBERS[reason]
 
 
 def _value_checks(rows: pd.DataFrame, zero_volume_allowed: frozenset[str]) -> Checks:
@@ -144,7 +152,7 @@ def _order_checks(rows: pd.DataFrame, usable: BoolArray, seen: Seen) -> Checks:
     if len(kept):
         symbols = kept["symbol"]
         times = pd.Series(_micros(kept["opened_at"]), index=kept.index)
-        before = symbols.map(seen.furthest).astype("Int64")
+        before = _furthest(symbols, seen)
         seen.direction = seen.direction or _direction(symbols, times, before)
         sign = seen.direction or 1
         passed = (before * sign).fillna(_LONG_AGO).astype(np.int64)
@@ -155,6 +163,12 @@ def _order_checks(rows: pd.DataFrame, usable: BoolArray, seen: Seen) -> Checks:
         furthest = running.groupby(symbols, sort=False).max() * sign
         seen.furthest.update({str(symbol): int(time) for symbol, time in furthest.items()})
     return [("duplicate", duplicate), ("wrong_order", late)]
+
+
+def _furthest(symbols: pd.Series, seen: Seen) -> pd.Series:
+    codes, names = pd.factorize(symbols)
+    known = pd.array([seen.furthest.get(str(name)) for name in names], dtype="Int64")
+    return pd.Series(known.take(codes), index=symbols.index)
 
 
 def _direction(symbols: pd.Series, times: pd.Series, before: pd.Series) -> int:

@@ -84,7 +84,7 @@ def test_import_bars_takes_minutes_of_one_symbol_in_their_zone(tmp_path):
     ("content", "options", "said"),
     [
         ("nonsense", {}, "no column for"),
-        (f"{HEADING}\n2018-01-07,10,11,9,10,5,AAA", {}, "None of the 1 rows can be used"),
+        (f"{HEADING}\n2018-01-07,10,11,9,10,5,AAA", {}, "be used; nothing was stored"),
         (f"{HEADING}\n", {"exchange": "XXXX"}, "unknown exchange calendar"),
         (f"{HEADING}\n", {"zone": "Mars/Base"}, "Mars/Base"),
     ],
