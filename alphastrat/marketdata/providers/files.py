@@ -101,8 +101,11 @@ def tidy_symbol(symbol: str) -> str:
     return re.sub(r"[\s/]+", "-", symbol.strip().upper())
 
 
-def _tidy_symbols(symbols: pd.Series) -> dict[str, str]:
-    return {symbol: tidy_symbol(symbol) for symbol in symbols.dropna().unique()}
+def _tidy_symbols(written: pd.Series) -> pd.Series:
+    """Tidy each symbol once, however many rows it has; None where there is none."""
+    codes, names = pd.factorize(written.astype("string"))
+    tidy = np.array([*(tidy_symbol(str(name)) for name in names), None], dtype=object)
+    return pd.Series(tidy[codes], dtype=object)
 
 
 class _Source(Protocol):
@@ -253,9 +256,7 @@ def _normalise(
     raw = raw.reset_index(drop=True)
     rows = pd.DataFrame({"row_number": np.arange(first_row, first_row + len(raw))})
     if "symbol" in columns:
-        symbols = raw[columns["symbol"]].astype("string")
-        tidy = symbols.astype(object).map(_tidy_symbols(symbols))
-        rows["symbol"] = tidy.where(tidy.notna(), None).to_numpy()
+        rows["symbol"] = _tidy_symbols(raw[columns["symbol"]])
     else:
         rows["symbol"] = tidy_symbol(form.symbol)
     times = raw[columns["time"]]
