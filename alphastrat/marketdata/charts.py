@@ -40,9 +40,9 @@ def closed_days(index: pd.DatetimeIndex) -> list[dict[str, Any]]:
     if len(absent) == 0:
         return []
     breaks: list[dict[str, Any]] = []
-    if (absent.dayofweek >= SATURDAY).sum() and not (days.dayofweek >= SATURDAY).any():
+    if (absent.day_of_week >= SATURDAY).sum() and not (days.day_of_week >= SATURDAY).any():
         breaks.append({"bounds": ["sat", "mon"]})
-        absent = absent[absent.dayofweek < SATURDAY]
+        absent = absent[absent.day_of_week < SATURDAY]
     if len(absent):
         breaks.append({"values": [f"{day:%Y-%m-%d}" for day in absent]})
     return breaks

@@ -273,7 +273,7 @@ def _keep_quarantined(run: ImportRun, delivery: _Delivery) -> None:
 def _quarantined(run: ImportRun, record: Mapping[Any, Any]) -> QuarantinedRow:
     time = record["time"]
     values = {name: record[name] for name in (*PRICES, "volume")}
-    values["time"] = None if pd.isna(time) else str(time)
+    values["time"] = None if pd.isna(time) else str(time).removesuffix(" 00:00:00")
     opened_at = record["opened_at"]
     return QuarantinedRow(
         import_run=run,
@@ -294,7 +294,7 @@ def _detail(record: Mapping[Any, Any]) -> str:
         "outside_range": f"open {record['open']:g} or close {record['close']:g} lies outside "
         f"{record['low']:g} to {record['high']:g}.",
         "no_volume": f"{_absent(record) or 'volume is {:g}'.format(record['volume'])}.",
-        "outside_calendar": f"the exchange has no bar at {_time_text(record['time'])}.",
+        "outside_calendar": f"the exchange has no bar of {_time_text(record['time'])}.",
         "future": f"the bar of {_time_text(record['time'])} has not closed yet.",
         "absent_price": f"{_absent(record)}.",
     }.get(reason)

@@ -19,14 +19,15 @@ from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.exports import table_response
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
-from alphastrat.marketdata.forms import ImportFilter, ImportForm
-from alphastrat.marketdata.models import ImportRun, QualityFinding
+from alphastrat.marketdata.forms import TIMEFRAMES, ImportFilter, ImportForm
+from alphastrat.marketdata.models import Adjustment, AssetClass, ImportRun, QualityFinding
 from alphastrat.marketdata.quality import REASONS
 from alphastrat.marketdata.services.imports import request_import
 
 PER_PAGE = 25
 ROWS_PER_PAGE = 100
 JUMPS_SHOWN = 100
+SERIES_SHOWN = 12
 
 IMPORT_COLUMNS = (
     Column("file_name", "File", link="get_absolute_url"),
@@ -43,14 +44,24 @@ QUARANTINE_COLUMNS = (
     Column("row_number", "Row", format="count"),
     Column("symbol", "Symbol"),
     Column("values.time", "Time"),
+    Column("detail", "What is wrong"),
     Column("values.open", "Open", format="price"),
     Column("values.high", "High", format="price"),
     Column("values.low", "Low", format="price"),
     Column("values.close", "Close", format="price"),
     Column("values.volume", "Volume", format="count"),
-    Column("reason", "Reason", format="code"),
-    Column("detail", "What is wrong"),
 )
+REASON_COLUMN = Column("reason", "Reason", format="code")
+OPTIONS = {
+    "timeframe": "Timeframe",
+    "symbol": "Symbol of the file",
+    "exchange": "Exchange of new instruments",
+    "asset_class": "Asset class",
+    "currency": "Currency",
+    "adjustment": "Prices",
+    "zone": "Time zone",
+}
+TIMEFRAME_LABELS = {frame.value: label for frame, label in TIMEFRAMES.items()}
 JUMP_COLUMNS = (
     Column("series.instrument.symbol", "Symbol", link="series.instrument.get_absolute_url"),
     Column("start_at", "Bar", format="day"),
@@ -123,7 +134,10 @@ def import_detail(request: PageRequest, import_id: UUID) -> HttpResponseBase:
     if "format" in request.GET:
         rows = run.quarantined.all()
         return table_response(
-            rows, QUARANTINE_COLUMNS, name="quarantined", form=request.GET["format"]
+            rows,
+            (*QUARANTINE_COLUMNS, REASON_COLUMN),
+            name="quarantined",
+            form=request.GET["format"],
         )
     context = {"run": run, **_outcome(request, run)}
     return render_page(request, "marketdata/import_detail.html", "marketdata/_import.html", context)
@@ -136,6 +150,7 @@ def _outcome(request: PageRequest, run: ImportRun) -> dict[str, Any]:
         series__import_runs=run,
         resolved_at__isnull=True,
     ).select_related("series__instrument")
+    series = run.series.select_related("instrument")[:SERIES_SHOWN]
     reasons = sorted(run.report.get("reasons", {}).items(), key=lambda item: -item[1])
     return {
         "reasons": [(n_rows, REASONS[reason]) for reason, n_rows in reasons],
@@ -144,5 +159,18 @@ def _outcome(request: PageRequest, run: ImportRun) -> dict[str, Any]:
         "n_kept": rows.paginator.count,
         "jump_columns": JUMP_COLUMNS,
         "jumps": jumps[:JUMPS_SHOWN] if run.finished_at else [],
+        "series": series,
+        "n_more": max(0, run.report.get("symbols", 0) - SERIES_SHOWN),
+        "options": _options(run),
         "advice": list(run.report.get("fields", {}).values()),
     }
+
+
+def _options(run: ImportRun) -> list[tuple[str, str]]:
+    """Return what was said of the file, in words."""
+    words = {**dict(Adjustment.choices), **dict(AssetClass.choices), **TIMEFRAME_LABELS}
+    return [
+        (label, str(words.get(run.options[name], run.options[name])))
+        for name, label in OPTIONS.items()
+        if run.options.get(name)
+    ]
