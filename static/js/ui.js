@@ -117,7 +117,7 @@ document.addEventListener('htmx:error', failed);
 document.addEventListener('htmx:after:swap', (e) => {
   const {ctx} = e.detail;
   if (ctx?.response?.status === 422) focusError();
-  else if (ctx?.target?.id) $(`.error-box[data-for="${CSS.escape(ctx.target.id)}"]`)?.remove();
+  else if (ctx?.response?.status < 400 && ctx.target?.id) $(`.error-box[data-for="${CSS.escape(ctx.target.id)}"]`)?.remove();
 });
 
 // Figures bring their script along; pages without one do not fetch it.
