@@ -20,6 +20,8 @@ from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
+from strategies.compare_api import router as compare_router
+from strategies.indicator_api import router as indicators_router
 from strategies.search_api import walk_forwards_router
 from strategies.strategies_api import router as strategies_router
 
@@ -60,7 +62,9 @@ api = ProductApi(
 api.add_router("/me", accounts_router)
 api.add_router("/jobs", jobs_router)
 api.add_router("", marketdata_router)
+api.add_router("", indicators_router)
 api.add_router("/plugins", plugins_router)
 api.add_router("/backtests", backtests_router)
+api.add_router("/compare", compare_router)
 api.add_router("/strategies", strategies_router)
 api.add_router("/walk-forwards", walk_forwards_router)

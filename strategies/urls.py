@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.views import backtests, results, signals, strategies, walk_forwards
+from strategies.views import (
+    backtests,
+    comparison,
+    indicators,
+    results,
+    signals,
+    strategies,
+    walk_forwards,
+)
 
 app_name = "strategies"
 urlpatterns = [
@@ -24,7 +32,14 @@ urlpatterns = [
         name="signal-chart",
     ),
     path("strategies/<uuid:strategy_id>/check/", signals.strategy_check, name="strategy-check"),
+    path("compare/", comparison.compare, name="compare"),
+    path("compare/charts/<slug:chart>/", comparison.compare_chart, name="compare-chart"),
     path("signals/", signals.signal_list, name="signal-list"),
+    path(
+        "instruments/<str:symbol>/indicators/",
+        indicators.choose_indicator,
+        name="indicator-choice",
+    ),
     path("backtests/", backtests.backtest_list, name="backtest-list"),
     path("backtests/new/", backtests.backtest_new, name="backtest-new"),
     path("backtests/<uuid:run_id>/", results.backtest_detail, name="backtest-detail"),

@@ -19,6 +19,7 @@ from alphastrat.quant.types import FloatArray, IntArray
 from strategies.models import BacktestRun, RunStatus, Strategy
 from strategies.models.backtest import DOCUMENTS
 from strategies.quant import comparison
+from strategies.quant.comparison import MIN_COMMON_BARS as MIN_COMMON_BARS
 from strategies.quant.comparison import Track
 from strategies.services.results import Results
 
@@ -154,7 +155,7 @@ class Comparison:
         numbers = [self._numbers(subject) for subject in self.subjects]
         known = [(key, entry.label, entry.higher_is_better) for key, entry in MEASURES.items()]
         rows = [
-            _metric_row(key, label, higher, [_finite(of.get(key)) for of in numbers])
+            _metric_row(key, label, [_finite(of.get(key)) for of in numbers], higher=higher)
             for key, label, higher in (*known, *OF_TRADES)
         ]
         return tuple(row for row in rows if any(value is not None for value in row.values))
@@ -164,7 +165,9 @@ class Comparison:
         """Return every setting, those that differ first."""
         settings = [settings_of(subject.run) for subject in self.subjects]
         labels = dict.fromkeys(label for one in settings for label in one)
-        rows = [Difference(label, tuple(one.get(label, "") for one in settings)) for label in labels]
+        rows = [
+            Difference(label, tuple(one.get(label, "") for one in settings)) for label in labels
+        ]
         return tuple(sorted(rows, key=lambda row: not row.differs))
 
     @cached_property
@@ -208,15 +211,15 @@ def load(user: Any, asked: Asked) -> Comparison:
             f"A comparison needs at least two results. {reasons}".strip(),
             fields={"r": f"Choose {LEAST} to {MOST} backtests or strategies."},
         )
-    return _over_period(
-        Comparison(tuple(subjects), None, None, None, None, tuple(left_out)), asked
-    )
+    return _over_period(Comparison(tuple(subjects), None, None, None, None, tuple(left_out)), asked)
 
 
-def candidates(user: Any, *, count: int) -> list[BacktestRun]:
-    """Return the newest runs with a result, to choose from."""
-    runs = BacktestRun.objects.for_user(user).succeeded().select_related("owner")
-    return list(runs.defer(*DOCUMENTS)[:count])
+def candidates(user: Any, *, count: int) -> tuple[list[Strategy], list[BacktestRun]]:
+    """Return strategies that have a backtest, and the newest runs with a result."""
+    runs = BacktestRun.objects.for_user(user).succeeded().defer(*DOCUMENTS)
+    strategies = Strategy.objects.for_user(user).with_performance()
+    tested = strategies.exclude(latest_run=None)  # type: ignore[misc]
+    return list(tested[:count]), list(runs[:count])
 
 
 def settings_of(run: BacktestRun) -> dict[str, str]:
@@ -286,9 +289,7 @@ def _over_period(whole: Comparison, asked: Asked) -> Comparison:
         start = max(start, pd.Timestamp(asked.start, tz="UTC"))
     if asked.end:
         end = min(end, pd.Timestamp(asked.end, tz="UTC"))
-    narrowed = replace(
-        whole, start=start, end=end, common_start=common[0], common_end=common[1]
-    )
+    narrowed = replace(whole, start=start, end=end, common_start=common[0], common_end=common[1])
     empty = [one.letter for one in whole.subjects if _is_empty(narrowed.rows(one))]
     if empty:
         reason = f"The common period is {common[0]:%Y-%m-%d} to {common[1]:%Y-%m-%d}."
@@ -327,7 +328,7 @@ def _numbers_within(results: Results, rows: slice) -> dict[str, Any]:
 
 
 def _metric_row(
-    key: str, label: str, higher: bool | None, values: Sequence[float | None]
+    key: str, label: str, values: Sequence[float | None], *, higher: bool | None
 ) -> MetricRow:
     known = [value for value in values if value is not None]
     best: tuple[int, ...] = ()
