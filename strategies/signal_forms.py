@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 
-from strategies.models.signal import SignalKind, StrategySignalQuerySet
+from strategies.models.signal import SignalKind, SignalRepaint, StrategySignalQuerySet
 
 
 class SignalFilter(forms.Form):
@@ -34,5 +34,6 @@ class SignalFilter(forms.Form):
         if wanted.get("q"):
             signals = signals.filter(strategy__name__icontains=wanted["q"])
         if wanted.get("repainted"):
-            signals = signals.filter(n_repaints__gt=0)
+            repainted = SignalRepaint.objects.values("signal_id")
+            signals = signals.filter(pk__in=repainted)
         return signals

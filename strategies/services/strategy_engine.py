@@ -254,7 +254,7 @@ def _repaints(
     panel = windows.closes(_version(strategy).symbols, len(answer.index))
     for signal in signals:
         j = answer.symbols.index(signal.instrument.symbol)
-        t = int(answer.index.get_indexer([pd.Timestamp(signal.closed_at)])[0])
+        t = int(answer.index.get_indexer(pd.DatetimeIndex([signal.closed_at]))[0])
         if t < 0:
             continue
         side = int(signal.metadata.get("from", 0))
@@ -314,7 +314,7 @@ def _instruments(strategies: Sequence[Strategy]) -> dict[str, Instrument]:
 def _columns(whole: Panel, symbols: tuple[str, ...]) -> Panel:
     """Return some instruments of a panel, on the bars that at least one of them has."""
     columns = [whole.symbols.index(symbol) for symbol in symbols]
-    rows = np.isfinite(whole.close[:, columns]).any(axis=1)
+    rows = np.flatnonzero(np.isfinite(whole.close[:, columns]).any(axis=1))
     names = ("open", "high", "low", "close", "volume")
     arrays = (np.ascontiguousarray(getattr(whole, name)[rows][:, columns]) for name in names)
     return Panel(whole.index[rows], symbols, *arrays)
