@@ -382,6 +382,16 @@ def test_a_running_import_shows_its_progress(browser, alice):
     assert str(job.pk) in page
 
 
+def test_an_import_that_has_ended_shows_the_whole_page_to_the_job_that_asks(browser, alice):
+    job = make_job(alice, status="running", started_at=now(), heartbeat_at=now())
+    run = make_import(alice, job=job, status="running", started_at=now())
+    asks = {**HTMX, "HX-Target": f"job-{job.pk}"}
+    answer = browser.get(f"/imports/{run.pk}/", headers=asks)
+    assert answer.content.decode().startswith("<article")
+    Job.objects.filter(pk=job.pk).update(status="failed", finished_at=now())
+    assert browser.get(f"/imports/{run.pk}/", headers=asks)["HX-Refresh"] == "true"
+
+
 # --- Cost ----------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_http_methods
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
 from alphastrat.core import live
 from alphastrat.core.access import Role, require_role
@@ -139,8 +139,17 @@ def import_detail(request: PageRequest, import_id: UUID) -> HttpResponseBase:
             name="quarantined",
             form=request.GET["format"],
         )
+    if request.htmx and (request.htmx.target or "").startswith("job-"):
+        return _progress(request, run)
     context = {"run": run, **_outcome(request, run)}
     return render_page(request, "marketdata/import_detail.html", "marketdata/_import.html", context)
+
+
+def _progress(request: PageRequest, run: ImportRun) -> HttpResponseBase:
+    """Answer the job that asks how far it is; once it has ended, the page has more to say."""
+    if run.job and run.job.is_active:
+        return render(request, "marketdata/_import_progress.html", {"run": run})
+    return HttpResponseClientRefresh()
 
 
 def _outcome(request: PageRequest, run: ImportRun) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from alphastrat.core.charts import MAX_BARS, figure_response
 from alphastrat.core.exports import table_response
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, query_url, read_order
+from alphastrat.marketdata.chart_additions import additions
 from alphastrat.marketdata.charts import price_figure, price_preview
 from alphastrat.marketdata.forms import TIMEFRAMES, InstrumentFilter, with_market_data
 from alphastrat.marketdata.models import (
@@ -53,17 +54,19 @@ COLUMNS = (
     Column("spark", "Last 60 closes", format="html"),
     Column("n_bars", "Bars", format="count"),
     Column("last_closed_at", "Newest bar", format="day"),
-    Column("n_findings", "Open findings", format="count", sort="n_findings"),
+    Column("n_findings", "Findings", format="count", sort="n_findings"),
 )
+# The exchange is on the instrument's own page; the list has room for what is compared.
+LIST_COLUMNS = tuple(column for column in COLUMNS if column.key != "exchange")
 BAR_COLUMNS = tuple(
     Column(name, name.title()) for name in ("closed_at", "open", "high", "low", "close", "volume")
 )
 FINDING_COLUMNS = (
     Column("get_kind_display", "Finding"),
+    Column("detail", "What was found"),
     Column("start_at", "From", format="time"),
     Column("end_at", "To", format="time"),
     Column("n_bars", "Bars", format="count"),
-    Column("detail", "What was found"),
     Column("series.source", "Source"),
 )
 ACTION_COLUMNS = (
@@ -107,7 +110,7 @@ def instrument_list(request: PageRequest) -> HttpResponseBase:
     page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "form": form,
-        "columns": COLUMNS,
+        "columns": LIST_COLUMNS,
         "rows": listings(list(page)),
         "order": order,
         "page": page,
@@ -194,8 +197,10 @@ def instrument_chart(request: PageRequest, symbol: str) -> HttpResponse:
     asked = Asked(_instrument(symbol), request.GET)
     if not asked.timeframes:
         raise Http404("There are no bars of it.")
+    n_shown = min(len(asked.bars_in_range), MAX_BARS)
+    added = [one.draw(request.GET, asked.bars, n_shown=n_shown) for one in additions()]
     return figure_response(
-        price_figure(asked.bars_in_range, symbol=symbol, summary=_conclusion(asked))
+        price_figure(asked.bars_in_range, symbol=symbol, summary=_conclusion(asked), added=added)
     )
 
 
@@ -227,6 +232,9 @@ def _price_context(request: PageRequest, asked: Asked) -> dict[str, Any]:
         ],
         "preview": price_preview(shown),
         "caption": _conclusion(asked),
+        "additions": [
+            (one.template, one.controls(request, asked.instrument)) for one in additions()
+        ],
     }
 
 
