@@ -52,6 +52,12 @@ def publish(user_id: int, number: int) -> float:
     return began
 
 
+def disconnect() -> None:
+    from django.db import connections
+
+    connections.close_all()
+
+
 def measure(program: str) -> list[float]:
     """Return the delay of every event, in seconds."""
     from playwright.sync_api import sync_playwright
@@ -77,8 +83,10 @@ def measure(program: str) -> list[float]:
             page.wait_for_timeout(1000)
             arrived = page.evaluate("arrived")
             browser.close()
+            thread.submit(disconnect).result()
     finally:
         web.stop()
+        time.sleep(1)  # until the server's connections are gone
     return [arrived[text] - at for text, at in sent.items() if text in arrived]
 
 

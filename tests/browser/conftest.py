@@ -38,10 +38,22 @@ DEVICES: dict[str, dict[str, Any]] = {
 OpenPage = Callable[..., Page]
 
 
+def program() -> str | None:
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests below; run them last and in one process, whose event loop they occupy."""
     ours = [item for item in items if HERE in item.path.parents]
+    if ours and program() is None:
+        # One line says for all of them what is missing.
+        reason = f"{len(ours)} browser tests: no Chromium here; `apt-get install chromium`"
+        ours[0].add_marker(pytest.mark.skip(reason=reason))
+        config.hook.pytest_deselected(items=ours[1:])
+        left_out = {id(item) for item in ours[1:]}
+        items[:] = [item for item in items if id(item) not in left_out]
+        del ours[1:]
     for item in ours:
         item.add_marker(pytest.mark.browser)
         item.add_marker(pytest.mark.xdist_group("browser"))
@@ -50,11 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("No Chromium: `apt-get install chromium` brings the browser tests to life.")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=list(OPTIONS))
+        browser = driver.chromium.launch(executable_path=program(), args=list(OPTIONS))
         yield browser
         browser.close()
 
