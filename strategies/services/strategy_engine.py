@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 MAX_CATCH_UP = 50
 # Rows beyond the warm-up, for instruments that miss a bar now and then.
 SPARE_ROWS = 10
+# Windows are rounded up to this, so that strategies share them.
+ROW_STEP = 256
 TOLERANCE = 1e-6
 
 
@@ -43,6 +45,7 @@ class _Windows:
     known_at: datetime
     panels: dict[tuple[str, ...], Panel] = field(default_factory=dict)
     answers: dict[tuple[Any, ...], PanelSignals] = field(default_factory=dict)
+    frames: dict[tuple[tuple[str, ...], int], pd.DataFrame] = field(default_factory=dict)
     whole: Panel | None = None
 
     def load(self, strategies: Iterable[Strategy]) -> None:
@@ -55,13 +58,24 @@ class _Windows:
         """Return the plug-in's wishes on the newest bars, at least `n_rows` settled ones."""
         version = _version(strategy)
         plugin = registry.build(version.plugin, version.parameters)
-        rows = plugin.warmup_bars + n_rows + SPARE_ROWS
+        rows = -(-(plugin.warmup_bars + n_rows + SPARE_ROWS) // ROW_STEP) * ROW_STEP
         symbols = tuple(version.symbols)
         settings = tuple(sorted(jsonable(version.parameters).items()))
         key = (version.plugin, settings, symbols, rows)
         if key not in self.answers:
-            self.answers[key] = panel_signals(plugin, self._panel(symbols, rows))
+            self.answers[key] = self._computed(plugin, symbols, rows)
         return self.answers[key]
+
+    def _computed(self, plugin: Any, symbols: tuple[str, ...], rows: int) -> PanelSignals:
+        if len(symbols) > 1 or registry.is_panel_plugin(plugin):
+            return panel_signals(plugin, self._panel(symbols, rows))
+        # One checked frame serves every strategy that looks at this instrument alone.
+        if (symbols, rows) not in self.frames:
+            self.frames[symbols, rows] = self._panel(symbols, rows).bars(symbols[0])
+        column = plugin.signals(self.frames[symbols, rows])
+        values = {name: series[:, None] for name, series in column.indicators.items()}
+        wishes, strength = column.wishes[:, None], column.strength[:, None]
+        return PanelSignals(column.index, symbols, wishes, strength, values)
 
     def rows_since(self, strategy: Strategy, since: datetime) -> int:
         """Return how many of a strategy's bars closed at or after `since`."""
