@@ -15,9 +15,12 @@ class StrategiesConfig(AppConfig):
         # Models can be imported only once every app is loaded.
         from auditlog.registry import auditlog
 
+        from alphastrat.marketdata import chart_additions
         from strategies import receivers, signal_receivers  # noqa: F401 - subscribe
+        from strategies.indicator_charts import IndicatorAddition
         from strategies.models import Strategy
         from strategies.quant import registry
 
         registry.load_builtin_plugins()
+        chart_additions.register(IndicatorAddition())
         auditlog.register(Strategy, m2m_fields={"universe"})

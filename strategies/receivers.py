@@ -12,8 +12,9 @@ from django.utils.timezone import now
 from alphastrat.core import events
 from alphastrat.core.live import authorize_topic
 from alphastrat.core.models import Job
+from strategies import search_receivers  # noqa: F401 - subscribes
 from strategies.models import BacktestRun, Strategy
-from strategies.services import backtesting, demo
+from strategies.services import backtesting, demo, indicator_cache
 
 
 @receiver(events.job_finished, dispatch_uid="strategies.close_run")
@@ -33,6 +34,13 @@ def close_run(*, job_id: str, **_: Any) -> None:
 def seed_demo(*, user_id: Any, **_: Any) -> None:
     """Give the demo account a strategy and its first backtest."""
     demo.seed(get_user_model().objects.get(pk=user_id), at=now())
+
+
+@receiver(events.bars_stored, dispatch_uid="strategies.extend_indicators")
+@receiver(events.bars_restated, dispatch_uid="strategies.replace_indicators")
+def refresh_indicators(*, series_ids: list[str], **_: Any) -> None:
+    """Bring the cached indicators of these series up to their bars."""
+    indicator_cache.refresh(series_ids)
 
 
 @authorize_topic("strategy")

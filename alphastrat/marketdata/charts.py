@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,20 +11,32 @@ from django.utils.safestring import SafeString
 
 from alphastrat.core import charts
 from alphastrat.core.charts import Figure, Panel
+from alphastrat.marketdata.chart_additions import N_OWN_PANELS, Drawn
 
 _PANELS = (Panel("Price", "price", 3.5), Panel("Volume", "count", 1.0))
 SATURDAY = 5
 
 
-def price_figure(bars: pd.DataFrame, *, symbol: str, summary: str) -> Figure:
-    """Draw candles with their volume below."""
+def price_figure(
+    bars: pd.DataFrame, *, symbol: str, summary: str, added: Sequence[Drawn] = ()
+) -> Figure:
+    """Draw candles with their volume below, and what was added by others."""
     shown = bars.iloc[-charts.MAX_BARS :]
     times: list[datetime] = list(shown.index)
     traces = [
         charts.candlesticks(shown, name=symbol),
         charts.columns(times, shown["volume"], name="Volume", role="volume", panel=2),
     ]
-    drawn = charts.figure(traces, panels=_PANELS, summary=summary, legend=False)
+    for trace in traces:
+        trace["showlegend"] = False
+    traces += [trace for one in added for trace in one.traces]
+    drawn = charts.figure(
+        traces,
+        panels=[*_PANELS, *(panel for one in added for panel in one.panels)],
+        summary=summary,
+        legend=len(traces) > N_OWN_PANELS,
+        shapes=[shape for one in added for shape in one.shapes],
+    )
     drawn["layout"]["xaxis"]["rangebreaks"] = closed_days(shown.index)
     return drawn
 

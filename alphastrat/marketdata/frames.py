@@ -8,7 +8,7 @@ blocks in one query.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -54,6 +54,26 @@ _READ = """
     SELECT block.series_id, {columns}
     FROM marketdata_barblock block JOIN marketdata_barseries series ON series.id = block.series_id
     WHERE block.series_id = ANY(%s) AND block.revision = series.revision
+"""
+# The bars a series has more than `n_known`, and `n_before` before them.
+_NEWEST = """
+    SELECT s.id, s.revision, s.bar_count, newest.*
+    FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS wanted (id, n_known, n_before)
+    JOIN marketdata_barseries s ON s.id = wanted.id
+    CROSS JOIN LATERAL (
+        SELECT string_agg(timestamptz_send(b.opened_at), '' ORDER BY b.opened_at),
+            string_agg(timestamptz_send(b.closed_at), '' ORDER BY b.opened_at),
+            string_agg(float8send(b.open), '' ORDER BY b.opened_at),
+            string_agg(float8send(b.high), '' ORDER BY b.opened_at),
+            string_agg(float8send(b.low), '' ORDER BY b.opened_at),
+            string_agg(float8send(b.close), '' ORDER BY b.opened_at),
+            string_agg(float8send(b.volume), '' ORDER BY b.opened_at)
+        FROM (
+            SELECT * FROM marketdata_bar WHERE series_id = s.id ORDER BY opened_at DESC
+            LIMIT wanted.n_before + greatest(s.bar_count - wanted.n_known, 0)
+        ) b
+    ) newest
+    WHERE s.bar_count > 0
 """
 
 
@@ -205,6 +225,36 @@ def load_close_series(series_ids: Sequence[UUID]) -> dict[UUID, CloseSeries]:
         )
         for key, block in blocks.items()
     }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewestBars:
+    """The last bars of a series, and what the series was when they were read."""
+
+    revision: int
+    bar_count: int
+    opened_at: pd.DatetimeIndex
+    bars: pd.DataFrame
+
+
+def load_newest(wanted: Mapping[UUID, tuple[int, int]]) -> dict[UUID, NewestBars]:
+    """Return the end of each series, read from its rows in one query.
+
+    `wanted` gives by series the number of bars known already, and how many of those to read
+    along with the new ones.
+    """
+    connection.ensure_connection()
+    numbers = [list(column) for column in zip(*wanted.values(), strict=True)]
+    with Cursor(connection.connection) as cursor:
+        cursor.execute(_NEWEST, [list(wanted), *numbers], binary=True)
+        return {row[0]: _newest(*row[1:]) for row in cursor}
+
+
+def _newest(revision: int, bar_count: int, *raw: bytes) -> NewestBars:
+    opened_at, closed_at, *columns = raw
+    values = {name: _floats(one) for name, one in zip(COLUMNS, columns, strict=True)}
+    bars = pd.DataFrame(values, index=_index(_times(closed_at)))
+    return NewestBars(revision, bar_count, _index(_times(opened_at)), bars)
 
 
 def data_fingerprint(frames: dict[str, pd.DataFrame]) -> str:

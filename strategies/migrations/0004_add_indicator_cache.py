@@ -22,21 +22,24 @@ SYMBOL_FOLLOWS = """
 UNCOMPRESSED = "ALTER TABLE technical_indicators ALTER COLUMN history SET STORAGE EXTERNAL"
 VALUES = """
     CREATE VIEW technical_indicator_values AS
-    SELECT t.symbol, t.indicator_type, t.timeframe, t.parameters, bar.closed_at AS time,
-        by_bar.value, t.series_id, t.revision
+    SELECT t.symbol, t.indicator_type, t.timeframe, t.parameters, bar.time, by_output.value,
+        t.series_id, t.revision
     FROM technical_indicators t
     JOIN marketdata_barseries s ON s.id = t.series_id AND s.revision = t.revision
     CROSS JOIN LATERAL (
-        SELECT (place - 1) / cardinality(t.outputs) + 1 AS number,
-            jsonb_object_agg(t.outputs[(place - 1) % cardinality(t.outputs) + 1],
-                CASE WHEN abs(one) < 'Infinity' THEN one END) AS value
-        FROM unnest(t.history || t.tail) WITH ORDINALITY AS values (one, place)
-        GROUP BY 1
-    ) by_bar
-    JOIN LATERAL (
-        SELECT closed_at, row_number() OVER (ORDER BY opened_at) AS number
-        FROM marketdata_bar WHERE series_id = t.series_id
-    ) bar USING (number)
+        -- Made once: an element of a stored array is found by reading all of it.
+        SELECT t.history || t.tail AS numbers, cardinality(t.outputs) AS n_outputs,
+            (SELECT array_agg(closed_at ORDER BY opened_at)
+             FROM marketdata_bar WHERE series_id = t.series_id) AS times
+        OFFSET 0
+    ) whole
+    CROSS JOIN LATERAL unnest(whole.times) WITH ORDINALITY AS bar (time, place)
+    CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(output.name,
+            CASE WHEN abs(number) < 'Infinity' THEN number END) AS value
+        FROM unnest(t.outputs) WITH ORDINALITY AS output (name, place),
+            LATERAL (SELECT whole.numbers[(bar.place - 1) * n_outputs + output.place]) one (number)
+    ) by_output
 """
 
 

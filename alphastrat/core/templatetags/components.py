@@ -222,7 +222,7 @@ def performance_chart(
     level: int = 2,
 ) -> dict[str, Any]:
     """Show a figure: a picture in the first response, the full chart when it is near."""
-    _one_of("size", size, ("sm", "md", "lg"))
+    _one_of("size", size, ("sm", "md", "lg", "xl"))
     _one_of("state", state, CHART_STATES)
     return {
         "id": id,

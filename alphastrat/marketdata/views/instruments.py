@@ -210,6 +210,7 @@ def _instrument(symbol: str) -> Instrument:
 
 def _price_context(request: PageRequest, asked: Asked) -> dict[str, Any]:
     shown = asked.bars_in_range
+    added = [(one.template, one.controls(request, asked.instrument)) for one in additions()]
     return {
         "instrument": asked.instrument,
         "facts": facts(asked.bars, asked.timeframe, asked.instrument.exchange),
@@ -232,9 +233,8 @@ def _price_context(request: PageRequest, asked: Asked) -> dict[str, Any]:
         ],
         "preview": price_preview(shown),
         "caption": _conclusion(asked),
-        "additions": [
-            (one.template, one.controls(request, asked.instrument)) for one in additions()
-        ],
+        "additions": added,
+        "chart_size": "xl" if any(controls.get("is_tall") for _, controls in added) else "lg",
     }
 
 
