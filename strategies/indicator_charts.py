@@ -158,7 +158,7 @@ def _lines(
     roles: list[str],
     panel: int = 1,
 ) -> list[Trace]:
-    traces = []
+    traces: list[Trace] = []
     for role, (output, array) in zip(roles, values.items(), strict=False):
         name = request.label if len(values) == 1 else f"{request.label} {output}"
         if output in HISTOGRAMS:
