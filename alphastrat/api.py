@@ -22,7 +22,7 @@ from strategies.api import plugins_router
 from strategies.api import router as backtests_router
 from strategies.compare_api import router as compare_router
 from strategies.indicator_api import router as indicators_router
-from strategies.search_api import walk_forwards_router
+from strategies.search_api import sweeps_router, walk_forwards_router
 from strategies.strategies_api import router as strategies_router
 
 DESCRIPTION = """
@@ -68,3 +68,4 @@ api.add_router("/backtests", backtests_router)
 api.add_router("/compare", compare_router)
 api.add_router("/strategies", strategies_router)
 api.add_router("/walk-forwards", walk_forwards_router)
+api.add_router("/sweeps", sweeps_router)

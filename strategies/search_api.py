@@ -7,24 +7,30 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.timezone import now
 from ninja import Field, Query, Router, Schema, Status
 
+from alphastrat.core.errors import InvalidInput
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
 from alphastrat.core.pagination import paged
 from alphastrat.core.schemas import JobOut
-from strategies.models import WalkForward
+from strategies.models import Sweep, WalkForward
 from strategies.models.search import Search, SearchStatus
 from strategies.schemas import BacktestIn
-from strategies.services import searching, walk_forwards
+from strategies.services import searching, sweeps, walk_forwards
 from strategies.services.specification import Specification
+from strategies.services.sweep_findings import find as find_faults
+from strategies.services.sweep_judging import luck_of
+from strategies.services.sweep_surface import SetRows, Surface
 from strategies.services.verdicts import judge
 
 walk_forwards_router = Router(tags=["walk-forwards"])
+sweeps_router = Router(tags=["sweeps"])
 
 
 class RangeIn(Schema):
@@ -118,6 +124,47 @@ class WalkForwardOut(SearchOut):
         return reverse("api-1:get_walk_forward", args=[search.pk])
 
 
+class SweepIn(SearchIn):
+    """A sweep; `budget` is how many sets a Bayesian one may try."""
+
+    method: str = "grid"
+    objective: str = "sharpe"
+    budget: int = 200
+
+
+class SweepOut(SearchOut):
+    """A sweep with its headline numbers; undefined ones are null."""
+
+    method: str
+    objective: str
+    budget: int | None
+    best_sharpe: float | None
+    plateau_sharpe: float | None
+    stability: float | None
+    overfitting_probability: float | None
+
+    @staticmethod
+    def resolve_url(search: Sweep) -> str:
+        return reverse("api-1:get_sweep", args=[search.pk])
+
+
+class SetOut(Schema):
+    """One parameter set and what it did; `set` holds the parameters that vary."""
+
+    number: int
+    set: dict[str, Any]
+    sharpe: float | None
+    smoothed: float | None
+    total_return: float | None
+    volatility: float | None
+    max_drawdown: float | None
+    n_trips: float | None
+    win_rate: float | None
+    profit_factor: float | None
+    exposure: float | None
+    turnover: float | None
+
+
 class FindingOut(Schema):
     severity: str
     text: str
@@ -139,6 +186,23 @@ class WalkForwardDetailOut(WalkForwardOut):
     folds: list[dict[str, Any]]
     summary: dict[str, Any]
     verdict: str | None = None
+    findings: list[FindingOut] = Field(default_factory=list)
+
+
+class SweepDetailOut(SweepOut):
+    """A sweep with its best and steadiest sets and what they are worth."""
+
+    costs: dict[str, Any]
+    exit_rules: dict[str, Any]
+    sizing: dict[str, Any]
+    seed: int
+    n_bars: int | None
+    periods_per_year: float | None
+    data_fingerprint: str
+    code_version: str
+    library_versions: dict[str, str]
+    summary: dict[str, Any]
+    luck: dict[str, Any] | None = None
     findings: list[FindingOut] = Field(default_factory=list)
 
 
@@ -219,6 +283,70 @@ def resume_walk_forward(request: HttpRequest, search_id: UUID) -> Status[Job]:
 def delete_walk_forward(request: HttpRequest, search_id: UUID) -> Status[None]:
     """Delete a walk-forward; its sets still count as trials."""
     find(request, WalkForward, search_id).delete()
+    return Status(204, None)
+
+
+@sweeps_router.post("", response={202: JobOut}, url_name="create_sweep")
+def create_sweep(request: HttpRequest, asked: SweepIn) -> Status[Job | None]:
+    """Ask for a parameter sweep; the job's `result_url` and `result` lead to it."""
+    wanted = sweeps.SweepRequest(
+        asked.specification(),
+        asked.axes(),
+        method=asked.method,
+        objective=asked.objective,
+        budget=asked.budget,
+    )
+    return Status(202, sweeps.request_sweep(request.user, wanted, at=now()).job)
+
+
+@sweeps_router.get("", response=list[SweepOut], url_name="list_sweeps")
+@paged
+def list_sweeps(request: HttpRequest, wanted: Query[SearchFilter]) -> Any:
+    """List your sweeps, newest first; an administrator sees everyone's."""
+    found = Sweep.objects.for_user(request.user).listed()
+    return found.filter(plugin=wanted.plugin) if wanted.plugin else found
+
+
+@sweeps_router.get("/{uuid:search_id}", response=SweepDetailOut, url_name="get_sweep")
+def get_sweep(request: HttpRequest, search_id: UUID) -> Sweep:
+    """Show a sweep: settings, best and steadiest set, overfitting, luck, provenance."""
+    sweep = find(request, Sweep, search_id)
+    if sweep.status == SearchStatus.SUCCEEDED:
+        luck = luck_of(sweep)
+        sweep.luck, sweep.findings = jsonable(luck), find_faults(sweep, luck)
+    return sweep
+
+
+@sweeps_router.get("/{uuid:search_id}/sets", response=list[SetOut], url_name="list_sets")
+@paged
+def list_sets(request: HttpRequest, search_id: UUID, sort: str = "-sharpe") -> Any:
+    """List the sets of a sweep, the best Sharpe ratio first; `sort` names a metric."""
+    sweep = find(request, Sweep, search_id)
+    if sweep.status != SearchStatus.SUCCEEDED:
+        raise Http404
+    surface = Surface(sweep)
+    name = sort.removeprefix("-")
+    if name not in surface.frame:
+        raise InvalidInput(
+            f"Sets are not sorted by {name!r}.",
+            fields={"sort": f"Use one of {', '.join(map(str, surface.frame))}."},
+        )
+    values = surface.frame[name].to_numpy(np.float64)
+    keys = np.where(np.isfinite(values), -values if sort.startswith("-") else values, np.inf)
+    return SetRows(surface, np.argsort(keys, kind="stable"))
+
+
+@sweeps_router.post("/{uuid:search_id}/resume", response={202: JobOut}, url_name="resume_sweep")
+def resume_sweep(request: HttpRequest, search_id: UUID) -> Status[Job]:
+    """Let a cancelled or failed sweep go on at its next chunk."""
+    sweep = find(request, Sweep, search_id)
+    return Status(202, searching.resume(sweep, task=sweeps.TASK, kind=sweeps.KIND, at=now()))
+
+
+@sweeps_router.delete("/{uuid:search_id}", response={204: None}, url_name="delete_sweep")
+def delete_sweep(request: HttpRequest, search_id: UUID) -> Status[None]:
+    """Delete a sweep; its sets still count as trials."""
+    find(request, Sweep, search_id).delete()
     return Status(204, None)
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from alphastrat.core import charts
 from alphastrat.core.charts import Figure, Panel
-from alphastrat.core.formatting import money, ratio, signed_percent
+from alphastrat.core.formatting import format_value, money, percent, ratio, signed_percent
 from strategies.charts import Chart, preview
-from strategies.models import WalkForward
+from strategies.models import Sweep, WalkForward
+from strategies.models.sweep import Method
 from strategies.services.search_space import axis_label
+from strategies.services.sweep_surface import METRIC_LABELS, Surface
 from strategies.services.walk_forwards import equity_frame
 
 MAX_DRIFT_PANELS = 4
+MAX_LABELLED_CELLS = 400
+N_BINS = 40
 
 
 def stitched_equity(analysis: WalkForward) -> Chart:
@@ -177,3 +184,167 @@ def _scaled(values: list[Any]) -> Any:
 
 def _list(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which slice of a sweep is looked at."""
+
+    x: str
+    y: str
+    metric: str
+    at: int
+
+
+def heat(surface: Surface, view: View) -> Chart:
+    """Draw a metric over two axes, the others as in a chosen set; over one axis as a line."""
+    plugin = surface.sweep.plugin
+    label, unit = METRIC_LABELS[view.metric]
+    values = surface.slice(view.x, view.y, view.metric, at=view.at)
+    x_label, y_label = axis_label(plugin, view.x), axis_label(plugin, view.y)
+    columns = [_level(level) for level in surface.levels(view.x)]
+    is_line = view.x == view.y
+    caption = _heat_words(surface, view, values, label, unit)
+
+    def draw() -> Figure:
+        if is_line:
+            line = np.diagonal(values)
+            trace = charts.line(columns, line, name=label, role="equity")
+            trace |= {"mode": "lines+markers", "x": columns}
+            return charts.figure(
+                [trace], panels=(Panel(label, unit),), summary=caption, time_axis=False
+            )
+        texts = _texts(values, unit) if values.size <= MAX_LABELLED_CELLS else None
+        rows = [_level(level) for level in surface.levels(view.y)]
+        trace = charts.heatmap(columns, rows, values.tolist(), name=label, texts=texts)
+        figure = charts.figure(
+            [trace],
+            panels=(Panel(y_label, "text"),),
+            summary=caption,
+            time_axis=False,
+            row_labels=True,
+        )
+        figure["layout"]["xaxis"] |= {"type": "category", "title": {"text": x_label}}
+        return figure
+
+    def numbers() -> Iterator[tuple[Any, ...]]:
+        for y, row in zip(surface.levels(view.y), values, strict=True):
+            for x, value in zip(surface.levels(view.x), row, strict=True):
+                if not is_line or x == y:
+                    yield x, y, value
+
+    known = np.nan_to_num(values, nan=-np.inf).max(axis=0)
+    return Chart(
+        key="heat",
+        title=f"{label} by {x_label}" if is_line else f"{label} over {x_label} and {y_label}",
+        caption=caption,
+        svg=preview({"equity": known[np.isfinite(known)]}),
+        draw=draw,
+        columns=(view.x, f"{view.y}_" if is_line else view.y, view.metric),
+        rows=numbers,
+        ranges=False,
+    )
+
+
+def sharpe_histogram(surface: Surface, luck: Mapping[str, Any] | None) -> Chart:
+    """Draw how many sets had which Sharpe ratio, and what luck alone would reach."""
+    values = surface.frame["sharpe"].to_numpy()
+    known = values[np.isfinite(values)]
+    positive = float((known > 0).mean()) if known.size else 0.0
+    caption = (
+        f"{percent(positive, 0)} of {known.size:,} sets that traded have a positive Sharpe ratio; "
+        f"half lie above {ratio(np.median(known))}."
+        if known.size
+        else "No set ever traded."
+    )
+    if luck and known.size:
+        caption += (
+            f" The best of {luck['n_trials']:,} lucky trials would reach {ratio(luck['luck'])}; "
+            f"the best here has {ratio(known.max())}."
+        )
+
+    def draw() -> Figure:
+        trace = charts.histogram(known, name="Sets", role="equity", n_bins=N_BINS)
+        return charts.figure(
+            [trace], panels=(Panel("Sets", "count"),), summary=caption, time_axis=False
+        )
+
+    counts = np.histogram(known, bins=N_BINS)[0] if known.size else np.zeros(2)
+    return Chart(
+        key="sharpes",
+        title="Sharpe ratios of all sets",
+        caption=caption,
+        svg=preview({"equity": counts}),
+        draw=draw,
+        columns=("sharpe",),
+        rows=lambda: ((value,) for value in known),
+        ranges=False,
+        is_empty=not known.size,
+    )
+
+
+def overfitting(sweep: Sweep) -> Chart:
+    """Draw where the best set in one half of the bars ranks in the other half."""
+    found = sweep.summary.get("overfitting")
+    if not found:
+        caption = "From 10 sets and 320 bars on the probability of overfitting can be estimated."
+        counts, edges = [], [0.0]
+    else:
+        counts, edges = found["counts"], found["edges"]
+        caption = (
+            f"In {percent(found['probability'], 0)} of {found['n_splits']:,} ways to split the "
+            "bars in halves, the best set of one half was below the median in the other; in "
+            f"{percent(found['loss_probability'], 0)} it lost money there."
+        )
+    middles = [(a + b) / 2 for a, b in pairwise(edges)]
+
+    def draw() -> Figure:
+        trace = charts.columns(middles, counts, name="Splits", role="pnl")
+        trace["x"] = [round(middle, 4) for middle in middles]
+        drawn = charts.figure(
+            [trace], panels=(Panel("Splits", "count"),), summary=caption, time_axis=False
+        )
+        drawn["layout"]["xaxis"]["title"] = {"text": "Logit of the rank out of sample"}
+        return drawn
+
+    return Chart(
+        key="overfitting",
+        title="Rank out of sample of the best in sample",
+        caption=caption,
+        svg=preview({"equity": counts}),
+        draw=draw,
+        columns=("logit", "n_splits"),
+        rows=lambda: zip(middles, counts, strict=True),
+        ranges=False,
+        is_empty=not found,
+    )
+
+
+def _heat_words(surface: Surface, view: View, values: Any, label: str, unit: str) -> str:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "No set in this slice has a value."
+    low, high = format_value(unit, known.min()), format_value(unit, known.max())
+    words = f"{label} from {low} to {high} over {known.size:,} sets"
+    if surface.sweep.method != Method.GRID:
+        return f"{words}; each cell averages the sets that were tried."
+    (own,) = surface.grid.sets(np.array([view.at]))
+    others = [
+        f"{axis_label(surface.sweep.plugin, name)} {_level(value)}"
+        for name, value in own.items()
+        if name not in (view.x, view.y)
+    ]
+    return f"{words}, with {_list(others)}." if others else f"{words}."
+
+
+def _texts(values: Any, unit: str) -> list[list[str]]:
+    places = {"percent": 1, "ratio": 2}.get(unit)
+    options = {} if places is None else {"places": places}
+    return [
+        ["" if not np.isfinite(v) else format_value(unit, v, **options).text for v in row]
+        for row in values
+    ]
+
+
+def _level(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,9 +12,10 @@ from django.http import QueryDict
 from alphastrat.core.errors import AlphaStratError
 from strategies.forms import BacktestForm, PercentField, RunFilter
 from strategies.models.search import SearchStatus
+from strategies.models.sweep import Method, Objective
 from strategies.models.walk_forward import Scheme, Selection
 from strategies.quant.parameters import ParameterKind, ParameterSpec, parameter_specs
-from strategies.services import walk_forwards
+from strategies.services import sweeps, walk_forwards
 
 N_SUGGESTED_AXES = 2
 N_SUGGESTED_LEVELS = 5
@@ -171,6 +172,32 @@ class WalkForwardForm(SearchForm):
 
     def check(self) -> walk_forwards.WalkForwardPlan:
         return walk_forwards.check(self.request())
+
+
+class SweepForm(SearchForm):
+    """A parameter sweep."""
+
+    method = forms.ChoiceField(choices=Method.choices, initial=Method.GRID.value)
+    objective = forms.ChoiceField(
+        label="Better means", choices=Objective.choices, initial=Objective.SHARPE.value
+    )
+    budget = forms.IntegerField(
+        label="Sets to try", initial=200, required=False, help_text="For the Bayesian method."
+    )
+
+    def request(self) -> sweeps.SweepRequest:
+        """Return what was asked for, unchecked."""
+        cleaned = self.cleaned_data
+        return sweeps.SweepRequest(
+            self.specification(),
+            self.space(),
+            method=cleaned.get("method", ""),
+            objective=cleaned.get("objective", ""),
+            budget=cleaned.get("budget") or 0,
+        )
+
+    def check(self) -> sweeps.SweepPlan:
+        return sweeps.check(self.request())
 
 
 class SearchFilter(RunFilter):

@@ -9,10 +9,11 @@ from django.utils.timezone import now
 
 from alphastrat.core import events
 from alphastrat.core.models import Job
-from strategies.models import WalkForward
-from strategies.services import searching, walk_forwards
+from strategies.models import Sweep, WalkForward
+from strategies.models.search import Search
+from strategies.services import searching, sweeps, walk_forwards
 
-KINDS = {walk_forwards.TASK: WalkForward}
+KINDS: dict[str, type[Search]] = {walk_forwards.TASK: WalkForward, sweeps.TASK: Sweep}
 
 
 @receiver(events.job_finished, dispatch_uid="strategies.stop_search")

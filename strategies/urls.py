@@ -11,6 +11,7 @@ from strategies.views import (
     results,
     signals,
     strategies,
+    sweeps,
     walk_forwards,
 )
 
@@ -83,4 +84,11 @@ urlpatterns = [
         walk_forwards.walk_forward_delete,
         name="walk-forward-delete",
     ),
+    path("sweeps/", sweeps.sweep_list, name="sweep-list"),
+    path("sweeps/new/", sweeps.sweep_new, name="sweep-new"),
+    path("sweeps/<uuid:search_id>/", sweeps.sweep_detail, name="sweep-detail"),
+    path("sweeps/<uuid:search_id>/sets/", sweeps.sweep_sets, name="sweep-sets"),
+    path("sweeps/<uuid:search_id>/charts/<slug:chart>/", sweeps.sweep_chart, name="sweep-chart"),
+    path("sweeps/<uuid:search_id>/resume/", sweeps.sweep_resume, name="sweep-resume"),
+    path("sweeps/<uuid:search_id>/delete/", sweeps.sweep_delete, name="sweep-delete"),
 ]

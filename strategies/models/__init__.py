@@ -7,6 +7,7 @@ from strategies.models.indicator import TechnicalIndicator
 from strategies.models.performance import StrategyPerformance
 from strategies.models.signal import SignalRepaint, StrategyCheck, StrategySignal
 from strategies.models.strategy import LifecycleState, Strategy, StrategyVersion
+from strategies.models.sweep import Sweep, SweepChunk
 from strategies.models.walk_forward import WalkForward
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "StrategyPerformance",
     "StrategySignal",
     "StrategyVersion",
+    "Sweep",
+    "SweepChunk",
     "TechnicalIndicator",
     "Trial",
     "WalkForward",

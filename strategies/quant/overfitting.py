@@ -16,6 +16,7 @@ from alphastrat.quant.statistics import deflated_sharpe, effective_trials, expec
 from alphastrat.quant.types import FloatArray, IntArray
 
 DEFAULT_BLOCKS = 16
+CELLS_AT_ONCE = 2**18
 
 
 class Rank(StrEnum):
@@ -215,9 +216,11 @@ def overfitting_from_blocks(
     halves = np.array(list(combinations(range(n_blocks), n_blocks // 2)))
     member = np.zeros((len(halves), n_blocks))
     np.put_along_axis(member, halves, 1.0, axis=1)
+    # Splits times trials at once: what fits a cache is also what fits a worker.
+    step = max(16, CELLS_AT_ONCE // n_trials)
     parts = [
-        _chosen_part(member[start : start + 1024], sums, squares, sizes, rate)
-        for start in range(0, len(member), 1024)
+        _chosen_part(member[start : start + step], sums, squares, sizes, rate)
+        for start in range(0, len(member), step)
     ]
     chosen, inside, outside, ranks = (np.concatenate(column) for column in zip(*parts, strict=True))
     logits = _logit(ranks, n_trials, rank)

@@ -151,7 +151,7 @@ def _range(asked: Mapping[str, Any]) -> list[float]:
     count = math.floor((high - low) / step + 1e-9) + 1
     if count > MAX_LEVELS:
         raise ValueError(f"{count:,} values are too many: at most {MAX_LEVELS:,}; widen the step.")
-    return [round(low + i * step, 10) for i in range(count)]
+    return [round(float(low + i * step), 10) for i in range(count)]
 
 
 def _whole(value: Any) -> Any:

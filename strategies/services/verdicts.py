@@ -57,10 +57,8 @@ def _efficiency(analysis: WalkForward) -> tuple[str, Finding]:
     if value >= CAUTION:
         words = f"Half of the folds kept only {shown} of their in-sample return: be careful."
         return "warn", _finding("warning", words)
-    words = (
-        f"Half of the folds kept {shown} or less of their in-sample return: the parameters fit "
-        "the past and do not carry over."
-    )
+    kept = f"kept {shown} or less of their in-sample return" if value > 0 else "lost out of sample"
+    words = f"Half of the folds {kept}: the parameters fit the past and do not carry over."
     return "fail", _finding("error", words)
 
 

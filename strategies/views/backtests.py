@@ -23,9 +23,10 @@ from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from alphastrat.marketdata.models import BarSeries, Instrument
 from strategies.forms import BacktestForm, RunFilter, default_period, initial_of
-from strategies.models import BacktestRun, Strategy, StrategyVersion
+from strategies.models import BacktestRun, Strategy, StrategyVersion, Sweep
 from strategies.services import backtesting, specification
 from strategies.services.lifecycle import matching_version
+from strategies.services.sweep_surface import set_specification
 
 RUNS_PER_PAGE = 50
 N_SUGGESTED_SYMBOLS = 8
@@ -163,6 +164,9 @@ def _initial(request: PageRequest) -> dict[str, Any]:
         return initial_of(specification.of_run(run)) | {
             "strategy": version.strategy_id if version else None
         }
+    if sweep_id := request.GET.get("sweep"):
+        sweep = get_object_or_404(Sweep.objects.for_user(request.user), pk=_uuid(sweep_id))
+        return initial_of(set_specification(sweep, request.GET.get("set", "")))
     if strategy_id := request.GET.get("strategy"):
         strategy = _strategy(request, _uuid(strategy_id))
         if strategy.current_version is not None:
