@@ -21,6 +21,7 @@ from alphastrat.marketdata.api import router as marketdata_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
 from strategies.compare_api import router as compare_router
+from strategies.imports_api import router as result_imports_router
 from strategies.indicator_api import router as indicators_router
 from strategies.search_api import sweeps_router, walk_forwards_router
 from strategies.strategies_api import router as strategies_router
@@ -64,6 +65,7 @@ api.add_router("/jobs", jobs_router)
 api.add_router("", marketdata_router)
 api.add_router("", indicators_router)
 api.add_router("/plugins", plugins_router)
+api.add_router("/backtests/imports", result_imports_router)
 api.add_router("/backtests", backtests_router)
 api.add_router("/compare", compare_router)
 api.add_router("/strategies", strategies_router)

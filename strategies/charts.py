@@ -51,12 +51,17 @@ def equity(results: Results) -> Chart:
             traces.append(
                 charts.line(times, curves.benchmark, name="Buy and hold", role="benchmark")
             )
-        traces.append(
-            charts.line(times, curves.gross, name="Exposure", role="series-2", panel=2, fill=True)
-        )
+        panels = [Panel("Account value", "money", 3.0)]
+        # The account of another tool comes without its positions.
+        if np.isfinite(curves.gross).any():
+            exposure = charts.line(
+                times, curves.gross, name="Exposure", role="series-2", panel=2, fill=True
+            )
+            traces.append(exposure)
+            panels.append(Panel("Exposure", "percent", 1.0))
         return charts.figure(
             traces,
-            panels=(Panel("Account value", "money", 3.0), Panel("Exposure", "percent", 1.0)),
+            panels=panels,
             summary=caption,
         )
 
@@ -218,6 +223,7 @@ def distribution(results: Results) -> Chart:
 def excursions(results: Results) -> Chart:
     """Draw for every round trip how far it went against, and for, the position."""
     trips = results.closed
+    trips = trips[trips["mae"].notna() & trips["mfe"].notna()]
     gains = trips["return"] > 0
     caption = (
         f"Winners first went {percent(-trips.loc[gains, 'mae'].mean())} against the position on "

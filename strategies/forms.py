@@ -266,7 +266,11 @@ class RunFilter(forms.Form):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         known = [(key, registry.plugin(key).label) for key in registry.plugin_keys()]
-        self.fields["plugin"].choices = [("", "Any"), *known]  # type: ignore[attr-defined]
+        self.fields["plugin"].choices = [  # type: ignore[attr-defined]
+            ("", "Any"),
+            *known,
+            ("imported", "Imported result"),
+        ]
 
     def apply(self, runs: BacktestRunQuerySet) -> BacktestRunQuerySet:
         """Return the runs that match; a filter that makes no sense is left out."""

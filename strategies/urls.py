@@ -7,6 +7,7 @@ from django.urls import path
 from strategies.views import (
     backtests,
     comparison,
+    foreign_imports,
     indicators,
     results,
     signals,
@@ -42,6 +43,7 @@ urlpatterns = [
         name="indicator-choice",
     ),
     path("backtests/", backtests.backtest_list, name="backtest-list"),
+    path("backtests/import/", foreign_imports.result_import, name="result-import"),
     path("backtests/new/", backtests.backtest_new, name="backtest-new"),
     path("backtests/<uuid:run_id>/", results.backtest_detail, name="backtest-detail"),
     path("backtests/<uuid:run_id>/trades/", results.backtest_trades, name="backtest-trades"),

@@ -64,7 +64,8 @@ class BacktestRunQuerySet(models.QuerySet["BacktestRun"]):
             opened_at__lt=OuterRef("end_at"),
             recorded_at__gt=OuterRef("finished_at"),
         )
-        return self.filter(Exists(restated.exclude(series__source="replay")))
+        computed_here = self.exclude(engine=Engine.IMPORTED)
+        return computed_here.filter(Exists(restated.exclude(series__source="replay")))
 
     def succeeded(self) -> BacktestRunQuerySet:
         return self.filter(status=RunStatus.SUCCEEDED)
@@ -162,6 +163,12 @@ class BacktestRun(UUIDModel):
             models.CheckConstraint(
                 condition=Q(status=RunStatus.FAILED) ^ Q(failure_reason=""),
                 name="strategies_run_failed_has_reason",
+            ),
+            # The same file imported twice adds nothing.
+            models.UniqueConstraint(
+                fields=["owner", "data_fingerprint"],
+                condition=Q(engine=Engine.IMPORTED),
+                name="strategies_run_one_per_import",
             ),
         ]
 

@@ -69,7 +69,7 @@ RESTATED = (
 )
 
 
-def sharpe_evidence(results: Results) -> dict[str, float | int] | None:
+def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
     """Return how much a run's Sharpe ratio proves, given every look at its hypothesis.
 
     Computed when it is shown, because later looks lower the confidence in earlier ones. None
@@ -89,14 +89,16 @@ def sharpe_evidence(results: Results) -> dict[str, float | int] | None:
     skewness = float(stats.skew(returns))
     kurtosis = float(stats.kurtosis(returns, fisher=False))
     annual = math.sqrt(run.periods_per_year or 252.0)
+    # Nobody here knows how often the author of an imported result has looked.
+    is_ours = run.engine != BacktestRun.Engine.IMPORTED
     return {
-        "n_trials": deflated.n_trials,
+        "n_trials": deflated.n_trials if is_ours else None,
         "n_bars": int(returns.size),
         "probabilistic": probabilistic_sharpe(
             deflated.sharpe, n_observations=returns.size, skewness=skewness, kurtosis=kurtosis
         ),
-        "deflated": deflated.probability,
-        "luck": deflated.luck * annual,
+        "deflated": deflated.probability if is_ours else None,
+        "luck": deflated.luck * annual if is_ours else None,
         "minimum_bars": minimum_track_record_length(
             deflated.sharpe, confidence=CONFIDENCE, skewness=skewness, kurtosis=kurtosis
         ),

@@ -34,6 +34,7 @@ N_SUGGESTED_SYMBOLS = 8
 RUN_COLUMNS = (
     Column("title", "Backtest", sort="title", link="get_absolute_url"),
     Column("status", "State", "status", sort="status"),
+    Column("get_engine_display", "Engine", sort="engine"),
     Column("total_return", "Return", "signed_percent", sort="total_return", metric="total_return"),
     Column("sharpe_ratio", "Sharpe", "signed_ratio", sort="sharpe_ratio", metric="sharpe_ratio"),
     Column("max_drawdown", "Drawdown", "signed_percent", sort="max_drawdown"),
@@ -48,6 +49,7 @@ EXPORTS = tuple(
         "id",
         "title",
         "plugin",
+        "engine",
         "timeframe",
         "start_at",
         "end_at",

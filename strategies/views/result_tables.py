@@ -148,6 +148,8 @@ HEAT_STEPS = (0.005, 0.02, 0.05)
 
 def settings_of(run: BacktestRun) -> list[tuple[str, str]]:
     """Return what a run was asked to do, in words."""
+    if run.engine == BacktestRun.Engine.IMPORTED:
+        return _imported_settings(run)
     rows = [
         ("Strategy type", registry.plugin(run.plugin).label),
         ("Version", str(run.strategy_version) if run.strategy_version else "None: tried out"),
@@ -181,7 +183,16 @@ def period_of(run: BacktestRun) -> str:
 
 
 def provenance_of(run: BacktestRun) -> list[tuple[str, str]]:
-    """Return what is needed to compute the same run again."""
+    """Return what is needed to compute the same run again, or where it was computed."""
+    if run.engine == BacktestRun.Engine.IMPORTED:
+        origin = run.metrics.get("import", {})
+        return [
+            ("Run", str(run.pk)),
+            ("Written by", origin.get("source", "")),
+            ("File", origin.get("file_name", "")),
+            ("SHA-256", origin.get("sha256", "")),
+            ("Bars a year", f"{run.periods_per_year:g}" if run.periods_per_year else ""),
+        ]
     libraries = ", ".join(f"{name} {version}" for name, version in run.library_versions.items())
     return [
         ("Run", str(run.pk)),
@@ -260,6 +271,20 @@ def group_columns(key: str, label: str) -> tuple[Column, ...]:
         Column("average_return", "Average", "signed_percent"),
         Column("pnl", "P&L", "signed_money", options={"places": 0}),
     )
+
+
+def _imported_settings(run: BacktestRun) -> list[tuple[str, str]]:
+    origin = run.metrics.get("import", {})
+    return [
+        ("Written by", origin.get("source", "")),
+        ("Name in the file", origin.get("name", "") or "None"),
+        ("Instruments", _some(run.symbols) or "Not said"),
+        ("Timeframe", run.timeframe),
+        ("Period", period_of(run)),
+        ("Capital", money(run.capital, origin.get("account_currency") or run.currency, 0).text),
+        ("Costs", "As the other tool charged them"),
+        ("Engine", run.get_engine_display()),
+    ]
 
 
 def _heat(value: float) -> dict[str, Any]:

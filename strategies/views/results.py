@@ -175,6 +175,8 @@ def _examination(results: Results) -> dict[str, Any]:
 
 def _luck_note(evidence: dict[str, Any] | None) -> str:
     n_trials = evidence["n_trials"] if evidence else 0
+    if n_trials is None:
+        return ""
     looks = "look" if n_trials == 1 else "looks"
     return f"after {n_trials:,} {looks} at this hypothesis; 95% or more passes"
 
