@@ -11,18 +11,18 @@ from django.utils.timezone import now
 
 from alphastrat.core import events
 from alphastrat.core.live import authorize_topic
-from alphastrat.core.models import Job
+from alphastrat.core.models import Job, JobStatus
 from strategies import search_receivers  # noqa: F401 - subscribes
 from strategies.models import BacktestRun, Strategy
 from strategies.services import backtesting, demo, indicator_cache
 
 
 @receiver(events.job_finished, dispatch_uid="strategies.close_run")
-def close_run(*, job_id: str, **_: Any) -> None:
+def close_run(*, job_id: str, task: str, status: str, **_: Any) -> None:
     """Give a run whose job was cancelled or broke down the job's reason."""
-    job = Job.objects.filter(pk=job_id, task=backtesting.TASK).first()
-    if job is None or job.status == Job.Status.SUCCEEDED:
+    if task != backtesting.TASK or status == JobStatus.SUCCEEDED:
         return
+    job = Job.objects.get(pk=job_id)
     run = BacktestRun.objects.filter(pk=job.arguments["run_id"], job=job).first()
     if run is not None:
         backtesting.fail_backtest(

@@ -42,7 +42,7 @@ def cancel_job(request: ApiRequest, job_id: UUID) -> Status[Job]:
     job = _job(request, job_id)
     if not job.is_active:
         raise ConflictError("This job has already ended.")
-    job.request_cancel(at=now())
+    jobs.cancel(job, at=now())
     return Status(202, job)
 
 

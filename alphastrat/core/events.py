@@ -19,7 +19,7 @@ bars_restated = Signal()  # series_ids, start, end
 backtest_finished = Signal()  # run_id
 strategy_changed = Signal()  # strategy_id
 signals_stored = Signal()  # strategy_ids
-job_finished = Signal()  # job_id
+job_finished = Signal()  # job_id, task, status
 demo_seeded = Signal()  # user_id; receivers add what a first look should show, once
 
 

@@ -15,10 +15,11 @@ from django.utils.timezone import now
 
 from alphastrat.core import events
 from alphastrat.core.jsonable import jsonable
-from alphastrat.core.live import publish
+from alphastrat.core.live import publish_to
 from alphastrat.core.models import Job, JobStatus
 
 BEAT_SECONDS = 3.0
+FIRST_BEAT_SECONDS = 0.7
 WRITE_SECONDS = 0.5
 
 
@@ -36,7 +37,8 @@ class JobProgress:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.checkpoint: dict[str, Any] = job.checkpoint
-        self._written_at = 0.0
+        self._written_at = time.monotonic()
+        self._is_pending = False
         self._mine = Job.objects.filter(pk=job.pk, attempts=job.attempts, status=Job.Status.RUNNING)
 
     def update(self, done: int, total: int | None = None, step: str = "") -> None:
@@ -48,34 +50,33 @@ class JobProgress:
         known.total = total if total is not None else known.total
         known.done = done if known.total is None else min(done, known.total)
         known.step = (step or known.step)[:200]
-        complete = known.total is not None and known.done == known.total
-        if complete or time.monotonic() - self._written_at >= WRITE_SECONDS:
-            self._write(done=known.done, total=known.total, step=known.step)
+        self._is_pending = True
+        if time.monotonic() - self._written_at >= WRITE_SECONDS:
+            self._write(**self._progress())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Keep `state`: after a crash the next attempt finds it in `checkpoint`."""
         self.checkpoint = jsonable(state)
-        self._write(checkpoint=self.checkpoint, done=self.job.done, total=self.job.total)
+        self._write(checkpoint=self.checkpoint, **self._progress())
 
     def finish(
         self, status: JobStatus, *, result: Any = None, error: str = "", error_code: str = ""
     ) -> None:
         """End the job and tell whoever watches."""
+        ending = {
+            "status": status,
+            "result": result,
+            "error": error,
+            "error_code": error_code,
+            "finished_at": now(),
+            **self._progress(),
+        }
         with transaction.atomic():
-            ended = self._mine.update(
-                status=status,
-                result=result,
-                error=error,
-                error_code=error_code,
-                finished_at=now(),
-                done=self.job.done,
-                total=self.job.total,
-            )
-            if not ended:
+            if not self._mine.update(**ending):
                 return
-            self.job.refresh_from_db()
-            announce(self.job)
-            events.send_on_commit(events.job_finished, job_id=str(self.job.pk))
+            for name, value in ending.items():
+                setattr(self.job, name, value)
+            announce_end(self.job)
 
     def postpone(self, delay: timedelta, *, reason: str) -> None:
         """Give the job back, to be tried again after `delay`."""
@@ -105,12 +106,21 @@ class JobProgress:
 
     def _beat(self, stop: threading.Event) -> None:
         # The first beat comes late: most jobs end before a second connection would be worth it.
+        wait = FIRST_BEAT_SECONDS
         try:
-            while not stop.wait(BEAT_SECONDS):
-                if not self._mine.update(heartbeat_at=now()):
+            while not stop.wait(wait):
+                wait = BEAT_SECONDS
+                values = self._progress() if self._is_pending else {}
+                if not self._mine.update(heartbeat_at=now(), **values):
                     return
+                if values:
+                    announce(self.job)
         finally:
             connection.close()
+
+    def _progress(self) -> dict[str, Any]:
+        self._is_pending = False
+        return {"done": self.job.done, "total": self.job.total, "step": self.job.step}
 
     def _write(self, **values: Any) -> None:
         self._written_at = time.monotonic()
@@ -122,6 +132,14 @@ class JobProgress:
         if self._mine.exists():
             raise JobCancelled
         raise JobSuperseded
+
+
+def announce_end(job: Job) -> None:
+    """Publish that `job` has ended, and tell those who listen for it."""
+    announce(job)
+    events.send_on_commit(
+        events.job_finished, job_id=str(job.pk), task=job.task, status=str(job.status)
+    )
 
 
 def announce(job: Job) -> None:
@@ -138,6 +156,7 @@ def announce(job: Job) -> None:
         "step": job.step,
         "error": job.error,
     }
-    publish(f"job:{job.pk}", "job", payload)
+    topics = [f"job:{job.pk}"]
     if job.owner_id is not None:
-        publish(f"jobs:u{job.owner_id}", "job", payload)
+        topics.append(f"jobs:u{job.owner_id}")
+    publish_to(topics, "job", payload)

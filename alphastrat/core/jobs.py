@@ -26,7 +26,13 @@ from django_q.tasks import async_task
 from redis.exceptions import RedisError
 
 from alphastrat.core.errors import AlphaStratError, ConflictError, ProviderError
-from alphastrat.core.job_progress import JobCancelled, JobProgress, JobSuperseded, announce
+from alphastrat.core.job_progress import (
+    JobCancelled,
+    JobProgress,
+    JobSuperseded,
+    announce,
+    announce_end,
+)
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
 
@@ -127,6 +133,14 @@ def retry(job: Job, *, at: datetime) -> Job:
     return job
 
 
+@transaction.atomic
+def cancel(job: Job, *, at: datetime) -> None:
+    """Ask `job` to stop; one that no worker has claimed yet ends here."""
+    job.request_cancel(at=at)
+    if job.status == Job.Status.CANCELLED:
+        announce_end(job)
+
+
 def run_job(job_id: str) -> None:
     """Claim and run a job; what a worker calls. A second delivery does nothing."""
     job = _claim(job_id, at=now())
@@ -196,7 +210,7 @@ def _give_back(job: Job, *, at: datetime) -> int:
             error_code="worker_lost",
         )
         job.refresh_from_db()
-        announce(job)
+        announce_end(job)
         return 0
     if not lost.update(
         status=Job.Status.QUEUED,

@@ -7,42 +7,52 @@ loses, their hubs find in the event log a few seconds later.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.db import connection, transaction
 from django.utils.timezone import now
-from redis.exceptions import RedisError
 
+from alphastrat.core import messenger
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import LiveEvent, LiveTopic
-
-logger = logging.getLogger(__name__)
 
 Authorizer = Callable[[Any, str], bool]
 _authorizers: dict[str, Authorizer] = {}
 
-_NEXT_SEQUENCE = """
-    INSERT INTO core_livetopic AS t (topic, head) VALUES (%s, 1)
-    ON CONFLICT (topic) DO UPDATE SET head = t.head + 1
-    RETURNING head
+# One statement numbers and writes the events; topics in order, so that two publishers of the same
+# topics never wait for each other.
+_RECORD = """
+    WITH news AS (
+        SELECT * FROM unnest(%s::text[], %s::jsonb[]) AS n (topic, payload) ORDER BY topic
+    ), numbered AS (
+        INSERT INTO core_livetopic AS t (topic, head) SELECT topic, 1 FROM news
+        ON CONFLICT (topic) DO UPDATE SET head = t.head + 1
+        RETURNING topic, head
+    )
+    INSERT INTO core_liveevent (topic, sequence, kind, payload, created_at)
+    SELECT numbered.topic, numbered.head, %s, news.payload, %s
+    FROM numbered JOIN news USING (topic)
+    RETURNING topic, sequence
 """
 
 
 def publish(topic: str, kind: str, payload: dict[str, Any]) -> None:
     """Record an event of `topic` in this transaction and send it once that is committed."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(_NEXT_SEQUENCE, [topic])
-            sequence = cursor.fetchone()[0]
-        event = LiveEvent.objects.create(
-            topic=topic, sequence=sequence, kind=kind, payload=jsonable(payload)
-        )
+    publish_to([topic], kind, payload)
+
+
+def publish_to(topics: Sequence[str], kind: str, payload: dict[str, Any]) -> None:
+    """Record the same event in several topics; see `publish`."""
+    at, content = now(), jsonable(payload)
+    document = json.dumps(content)
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, [list(topics), [document] * len(topics), kind, at])
+        sequences = cursor.fetchall()
+    for topic, sequence in sequences:
+        event = LiveEvent(topic=topic, sequence=sequence, kind=kind, payload=content, created_at=at)
         transaction.on_commit(partial(_send, event), robust=True)
 
 
@@ -90,19 +100,14 @@ def group_of(topic: str) -> str:
 
 
 def _send(event: LiveEvent) -> None:
-    layer = get_channel_layer()
     message = {"type": "live.event", "topic": event.topic, "event": json.dumps(_packed(event))}
-    try:
-        async_to_sync(layer.group_send)(group_of(event.topic), message)
-    except (RedisError, OSError):
-        logger.warning("live event not announced", extra={"topic": event.topic})
+    messenger.send(group_of(event.topic), message)
 
 
 def _packed(event: LiveEvent) -> dict[str, Any]:
-    created_at = event.created_at or now()
     return {
         "seq": event.sequence,
-        "ts": created_at.timestamp(),
+        "ts": event.created_at.timestamp(),
         "kind": event.kind,
         "d": event.payload,
     }

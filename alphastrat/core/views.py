@@ -81,7 +81,7 @@ def job_detail(request: PageRequest, job_id: UUID) -> HttpResponse:
 @require_POST
 def job_cancel(request: PageRequest, job_id: UUID) -> HttpResponse:
     job = _job(request, job_id)
-    job.request_cancel(at=now())
+    jobs.cancel(job, at=now())
     return _changed(request, job)
 
 

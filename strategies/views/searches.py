@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.timezone import now
 from django_htmx.http import HttpResponseClientRedirect
 
-from alphastrat.core import exports, live
+from alphastrat.core import exports, jobs, live
 from alphastrat.core.access import Role
 from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
@@ -134,7 +134,7 @@ def links(kind: str, search: Search) -> dict[str, str]:
 def remove(search: Search, request: PageRequest, list_name: str) -> HttpResponse:
     """Delete a search, stopping it first."""
     if not search.is_ended and search.job is not None:
-        search.job.request_cancel(at=now())
+        jobs.cancel(search.job, at=now())
     title = search.title
     search.delete()
     messages.info(request, f"Deleted “{title}”. Its sets still count as trials.")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils.timezone import now
 
-from alphastrat.core import jobs
+from alphastrat.core import events, jobs
 from alphastrat.core.errors import ConflictError, InvalidInput, ProviderError
 from alphastrat.core.job_progress import JobProgress
 from alphastrat.core.models import Job, LiveEvent
@@ -228,3 +228,26 @@ def test_progress_is_announced_to_the_job_and_to_its_owner():
         states = [event.payload["state"] for event in events]
         assert states[0] == "queued"
         assert states[-1] == "succeeded"
+
+
+def test_whoever_listens_hears_of_every_end(commit):
+    heard: list[tuple[str, str]] = []
+
+    def listen(*, job_id: str, task: str, status: str, **_: object) -> None:
+        heard.append((task.rpartition(".")[2], status))
+
+    events.job_finished.connect(listen)
+    try:
+        with commit():
+            jobs.run_job(str(ask(note, key="a", n=1).pk))
+        with commit():
+            jobs.cancel(ask(note, key="b", n=1), at=now())
+        lost = ask(refuse, key="c")
+        Job.objects.filter(pk=lost.pk).update(
+            status="running", setbacks=jobs.MAX_SETBACKS, heartbeat_at=now() - jobs.LOST_AFTER
+        )
+        with commit():
+            jobs.requeue_lost_jobs(at=now())
+    finally:
+        events.job_finished.disconnect(listen)
+    assert heard == [("note", "succeeded"), ("note", "cancelled"), ("refuse", "failed")]

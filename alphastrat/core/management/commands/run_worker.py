@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -9,13 +10,16 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.utils.module_loading import autodiscover_modules
 from django_q.cluster import Cluster
+from redis import RedisError
 
 from alphastrat.core.heartbeats import beat
 from alphastrat.core.jobs import warm_up
 from alphastrat.servers.process import die_with
+
+logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 
@@ -37,8 +41,17 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         while not stop.wait(BEAT_SECONDS):
-            beat("worker", {"workers": len(cluster.stat.workers)})
+            _beat(cluster)
         cluster.stop()
+
+
+def _beat(cluster: Cluster) -> None:
+    """Beat, or say why not: a lost server must not end the loop that outlives it."""
+    try:
+        beat("worker", {"workers": len(cluster.stat.workers)})
+    except (DatabaseError, InterfaceError, RedisError) as error:
+        logger.warning("heartbeat withheld: %s", error)
+        connections.close_all()
 
 
 def _die_with_parent() -> None:
