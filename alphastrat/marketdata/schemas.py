@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Schema
+from pydantic import AfterValidator
 
 from alphastrat.core.schemas import JobOut
 from alphastrat.marketdata.models import Adjustment, AssetClass, ImportStatus
 from alphastrat.quant.types import Timeframe
+
+# A day, or a time without a zone, is meant in UTC, as every time of the API is.
+Moment = Annotated[
+    datetime,
+    AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC)),
+]
 
 
 class SeriesOut(Schema):
@@ -59,8 +66,8 @@ class BarQuery(Schema):
 
     timeframe: Timeframe = Timeframe.DAY_1
     adjustment: Adjustment = Adjustment.SPLIT
-    start: datetime | None = Field(None, description="First close, inclusive.")
-    end: datetime | None = Field(None, description="Last close, inclusive.")
+    start: Moment | None = Field(None, description="First close, inclusive.")
+    end: Moment | None = Field(None, description="Last close, inclusive.")
     limit: int = Field(1_000, ge=1, le=50_000, description="The newest this many.")
 
 

@@ -86,6 +86,15 @@ def test_bars_come_as_columns_oldest_first(browser):
     assert browser.get(f"{INSTRUMENTS}/AAPL/bars?{middle}").json()["close"] == [11.0]
 
 
+@pytest.mark.parametrize(
+    "start", ["2018-01-04", "2018-01-04T00:00:00", "2018-01-04T01:00:00+01:00"]
+)
+def test_a_day_and_a_time_without_a_zone_are_meant_in_utc(browser, start):
+    make_series(closes=[10.0, 11.0, 12.0])
+    answer = browser.get(f"{INSTRUMENTS}/AAPL/bars", {"start": start})
+    assert answer.json()["close"] == [12.0]
+
+
 def test_bars_may_be_asked_for_in_a_larger_timeframe_but_not_in_a_smaller_one(browser):
     make_series(closes=[float(close) for close in range(10, 24)])
     weeks = browser.get(f"{INSTRUMENTS}/AAPL/bars?timeframe=1w").json()
