@@ -246,7 +246,7 @@ def show(command: Sequence[str | Path], problem: str) -> None:
     last_lines: list[str] = []
     for line in child.stdout or ():
         last_lines = [*last_lines[-30:], line]
-        told = re.match(r"(Collecting [^ ]+|Installing collected packages)", line)
+        told = re.match(r"(Collecting \S+|Installing collected packages)", line)
         if told:
             say(f"  {told.group(1)}")
     if child.wait() != 0:
