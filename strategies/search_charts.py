@@ -96,7 +96,7 @@ def parameter_drift(analysis: WalkForward) -> Chart:
     moved = [name for name, values in chosen.items() if len({str(v) for v in values}) > 1]
     labels = {name: axis_label(analysis.plugin, name) for name in chosen}
     caption = (
-        f"{_list([labels[name] for name in moved])} moved from fold to fold."
+        f"{_list([labels[name].partition(',')[0] for name in moved])} moved from fold to fold."
         if moved
         else "Every fold chose the same values."
     )

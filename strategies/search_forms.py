@@ -101,6 +101,8 @@ class SearchForm(BacktestForm):
         n_suggested = 0
         wants_any = any(name.startswith("space__") for name in self.initial)
         for spec in parameter_specs(self.plugin_class):
+            # The parameter's name is the legend around its fields.
+            self.fields[f"parameters__{spec.name}"].label = "Value"
             if not _has_range(spec):
                 self.fields[f"space__{spec.name}__values"] = _values_field(spec)
                 continue
@@ -109,10 +111,10 @@ class SearchForm(BacktestForm):
             suggested = suggest_range(spec) if is_suggested else {}
             for part, label in RANGE_PARTS:
                 self.fields[f"space__{spec.name}__{part}"] = forms.FloatField(
-                    label=f"{spec.label}: {label.lower()}",
+                    label=label,
                     required=False,
                     initial=suggested.get(part),
-                    widget=forms.NumberInput(attrs={"step": "any", "placeholder": label}),
+                    widget=forms.NumberInput(attrs={"step": "any"}),
                 )
 
     def _completed(self) -> QueryDict:
@@ -248,7 +250,7 @@ def _has_range(spec: ParameterSpec) -> bool:
 def _values_field(spec: ParameterSpec) -> forms.Field:
     choices = spec.choices or ("true", "false")
     return forms.MultipleChoiceField(
-        label=f"{spec.label}: values to try",
+        label="Or try",
         choices=[(choice, choice.replace("_", " ").capitalize()) for choice in choices],
         required=False,
         widget=forms.CheckboxSelectMultiple,

@@ -46,6 +46,8 @@ class Search(UUIDModel):
     """A hypothesis and the parameter sets to try on it."""
 
     Status = SearchStatus
+    # Every search runs on the kernel.
+    engine: ClassVar[str] = "simulator"
     DOCUMENTS: ClassVar[tuple[str, ...]] = ("summary", "library_versions")
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
