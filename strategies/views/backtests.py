@@ -16,7 +16,7 @@ from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from alphastrat.core import exports, live
+from alphastrat.core import exports, jobs, live
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
@@ -135,7 +135,7 @@ def backtest_retry(request: PageRequest, run_id: UUID) -> HttpResponse:
 def backtest_delete(request: PageRequest, run_id: UUID) -> HttpResponse:
     run = _run(request, run_id)
     if not run.is_ended and run.job is not None:
-        run.job.request_cancel(at=now())
+        jobs.cancel(run.job, at=now())
     title = run.title
     run.delete()
     messages.info(request, f"Deleted “{title}”. It still counts as a trial of its hypothesis.")

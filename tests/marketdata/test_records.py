@@ -161,7 +161,7 @@ def test_the_import_of_a_job_that_ended_badly_ends_with_it(status):
     job = make_job(status=status, error="The worker was lost.")
     run = make_import(status="running", job=job)
     other = make_import(status="running")
-    job_finished.send(sender=None, job_id=str(job.pk))
+    job_finished.send(sender=None, job_id=str(job.pk), task=job.task, status=job.status)
     run.refresh_from_db()
     other.refresh_from_db()
     assert (run.status, run.error) == (status, "The worker was lost.")
@@ -172,7 +172,7 @@ def test_the_import_of_a_job_that_ended_badly_ends_with_it(status):
 def test_an_import_that_has_ended_keeps_its_own_reason():
     job = make_job(status="failed", error="general")
     run = make_import(status="failed", job=job, error="The file is empty.")
-    job_finished.send(sender=None, job_id=str(job.pk))
+    job_finished.send(sender=None, job_id=str(job.pk), task=job.task, status=job.status)
     run.refresh_from_db()
     assert run.error == "The file is empty."
 

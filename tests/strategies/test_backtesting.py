@@ -293,7 +293,7 @@ def test_a_job_that_breaks_down_gives_its_run_the_reason(alice, market):
     Job.objects.filter(pk=run.job_id).update(
         status="failed", finished_at=now(), error="The worker was lost.", error_code="worker_lost"
     )
-    receivers.close_run(job_id=str(run.job_id))
+    receivers.close_run(job_id=str(run.job_id), task=backtesting.TASK, status="failed")
     run.refresh_from_db()
     assert (run.status, run.failure_reason) == ("failed", "The worker was lost.")
 
