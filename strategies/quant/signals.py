@@ -395,4 +395,5 @@ def panel_signals(plugin: Any, panel: Panel) -> PanelSignals:
 def _unit(strength: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
     if strength is None:
         return np.ones(shape)
-    return np.clip(np.nan_to_num(strength, nan=0.0), 0.0, 1.0)
+    # Infinities are for clip; nan_to_num looks for them three times.
+    return np.clip(np.where(np.isnan(strength), 0.0, strength), 0.0, 1.0)
