@@ -153,9 +153,16 @@ class Comparison:
     def metrics(self) -> tuple[MetricRow, ...]:
         """Return every metric that at least one subject has."""
         numbers = [self._numbers(subject) for subject in self.subjects]
+        # Over different periods none can be called the best.
+        is_fair = self.has_period
         known = [(key, entry.label, entry.higher_is_better) for key, entry in MEASURES.items()]
         rows = [
-            _metric_row(key, label, [_finite(of.get(key)) for of in numbers], higher=higher)
+            _metric_row(
+                key,
+                label,
+                [_finite(of.get(key)) for of in numbers],
+                higher=higher if is_fair else None,
+            )
             for key, label, higher in (*known, *OF_TRADES)
         ]
         return tuple(row for row in rows if any(value is not None for value in row.values))

@@ -19,7 +19,7 @@ from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.measures import measure_all
 from alphastrat.quant.trade_statistics import trade_statistics
 from strategies.models import BacktestRun
-from strategies.quant.foreign_account import ForeignResult
+from strategies.quant.foreign_account import ForeignResult, Source
 from strategies.quant.foreign_results import read_result
 from strategies.services import measuring, run_archive
 from strategies.services.run_archive import Curves
@@ -263,7 +263,9 @@ def _numbers(result: ForeignResult, curves: Curves, trips: pd.DataFrame) -> dict
     }
     closed = trips[trips["exit_reason"] != "open"]
     if trips.empty:
-        return numbers
+        # freqtrade lists every trade, so that none means none.
+        is_idle = result.source is Source.FREQTRADE
+        return numbers | ({"n_round_trips": 0, "time_in_market": 0.0} if is_idle else {})
     held = (closed["exit_bar"] - closed["entry_bar"]).to_numpy(np.float64)
     numbers |= asdict(trade_statistics(closed["pnl"].to_numpy(), closed["return"].to_numpy(), held))
     return numbers | {

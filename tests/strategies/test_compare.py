@@ -107,6 +107,7 @@ def test_results_that_share_no_day_keep_their_own_periods_and_say_so(alice, brow
     found = compared(alice, early, late)
     assert not found.has_period
     assert found.correlations is None
+    assert {row.best for row in found.metrics} == {()}
     page = browser.get(f"/compare/?{address(early, late)}").content.decode()
     assert "These results share no day" in page
     assert browser.get(f"/compare/charts/equity/?{address(early, late)}").status_code == 404

@@ -112,6 +112,12 @@ def test_metrics_are_ours_and_what_the_file_lacks_is_undefined(alice):
     assert float(trades.exposure) == 0.5
 
 
+def test_no_trade_is_none_where_the_file_lists_all_of_them(alice):
+    imported(alice, "freqtrade_result.json")
+    idle = BacktestRun.objects.get(title="Idle (freqtrade)")
+    assert (idle.n_trades, float(idle.exposure)) == (0, 0.0)
+
+
 def test_an_imported_run_says_that_nobody_knows_how_often_it_was_tried(browser, alice):
     run = imported(alice, "lean_result.json")
     evidence = browser.get(f"/api/v1/backtests/{run.pk}").json()["sharpe_evidence"]
