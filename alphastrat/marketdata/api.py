@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pandas as pd
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.datastructures import MultiValueDict
 from django.utils.timezone import now
 from ninja import File, Form, Query, Router, Schema, Status, UploadedFile
 
@@ -73,7 +75,7 @@ def get_bars(
         "symbol": symbol,
         "timeframe": wanted.timeframe,
         "adjustment": wanted.adjustment,
-        "closed_at": list(bars.index.to_pydatetime()),
+        "closed_at": list(pd.DatetimeIndex(bars.index).to_pydatetime()),
         **{name: bars[name].tolist() for name in COLUMNS},
     }
 
@@ -105,7 +107,7 @@ def create_import(
     request: ApiRequest, wanted: Form[ImportIn], file: File[UploadedFile]
 ) -> Status[ImportRun]:
     """Import a CSV or Parquet file; follow its job."""
-    form = ImportForm(wanted.model_dump(), {"file": file})
+    form = ImportForm(wanted.model_dump(), MultiValueDict({"file": [file]}))
     if not form.is_valid():
         fields = {name: " ".join(map(str, errors)) for name, errors in form.errors.items()}
         raise InvalidInput("The file cannot be imported like this.", fields=fields)

@@ -25,7 +25,7 @@ def price_figure(
     times: list[datetime] = list(shown.index)
     traces = [
         charts.candlesticks(shown, name=symbol),
-        charts.columns(times, shown["volume"], name="Volume", role="volume", panel=2),
+        charts.columns(times, shown["volume"].tolist(), name="Volume", role="volume", panel=2),
     ]
     for trace in traces:
         trace["showlegend"] = False
@@ -37,7 +37,7 @@ def price_figure(
         legend=len(traces) > N_OWN_PANELS,
         shapes=[shape for one in added for shape in one.shapes],
     )
-    drawn["layout"]["xaxis"]["rangebreaks"] = closed_days(shown.index)
+    drawn["layout"]["xaxis"]["rangebreaks"] = closed_days(pd.DatetimeIndex(shown.index))
     return drawn
 
 
@@ -63,5 +63,5 @@ def closed_days(index: pd.DatetimeIndex) -> list[dict[str, Any]]:
 
 def price_preview(bars: pd.DataFrame) -> SafeString:
     """Draw the closes as the picture that comes with the page."""
-    closes = bars["close"].iloc[-charts.MAX_BARS :].to_numpy()
+    closes = bars["close"].iloc[-charts.MAX_BARS :].tolist()
     return charts.svg_preview({"price": closes})

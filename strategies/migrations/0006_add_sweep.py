@@ -8,129 +8,289 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('core', '0001_initial'),
-        ('strategies', '0005_add_signals_and_checks'),
+        ("core", "0001_initial"),
+        ("strategies", "0005_add_signals_and_checks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Sweep',
+            name="Sweep",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('title', models.CharField(max_length=200)),
-                ('plugin', models.CharField(max_length=60)),
-                ('parameters', models.JSONField(default=dict)),
-                ('space', models.JSONField(default=dict)),
-                ('symbols', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None)),
-                ('timeframe', models.CharField(choices=[('1m', '1m'), ('5m', '5m'), ('15m', '15m'), ('30m', '30m'), ('1h', '1h'), ('4h', '4h'), ('1d', '1d'), ('1w', '1w'), ('1M', '1M')], max_length=3)),
-                ('start_at', models.DateTimeField()),
-                ('end_at', models.DateTimeField()),
-                ('capital', models.DecimalField(decimal_places=4, max_digits=20)),
-                ('currency', models.CharField(default='USD', max_length=3)),
-                ('costs', models.JSONField(default=dict)),
-                ('exit_rules', models.JSONField(default=dict)),
-                ('sizing', models.JSONField(default=dict)),
-                ('benchmark', models.CharField(blank=True, max_length=40)),
-                ('seed', models.BigIntegerField(default=0)),
-                ('n_sets', models.PositiveBigIntegerField()),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=9)),
-                ('failure_reason', models.TextField(blank=True)),
-                ('failure_code', models.CharField(blank=True, max_length=40)),
-                ('requested_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('data_fingerprint', models.CharField(blank=True, max_length=64)),
-                ('code_version', models.CharField(blank=True, max_length=80)),
-                ('library_versions', models.JSONField(default=dict)),
-                ('n_bars', models.PositiveIntegerField(blank=True, null=True)),
-                ('periods_per_year', models.FloatField(blank=True, null=True)),
-                ('n_evaluated', models.PositiveIntegerField(default=0)),
-                ('summary', models.JSONField(default=dict)),
-                ('method', models.CharField(choices=[('grid', 'Grid: every combination'), ('bayesian', 'Bayesian: where the results so far point')], default='grid', max_length=8)),
-                ('objective', models.CharField(choices=[('sharpe', 'Sharpe ratio'), ('total_return', 'Total return')], default='sharpe', max_length=12)),
-                ('budget', models.PositiveIntegerField(blank=True, null=True)),
-                ('chunk_size', models.PositiveIntegerField()),
-                ('best_sharpe', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('plateau_sharpe', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('stability', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('overfitting_probability', models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True)),
-                ('results', models.BinaryField(blank=True, null=True)),
-                ('job', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='core.job')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('strategy_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='strategies.strategyversion')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("title", models.CharField(max_length=200)),
+                ("plugin", models.CharField(max_length=60)),
+                ("parameters", models.JSONField(default=dict)),
+                ("space", models.JSONField(default=dict)),
+                (
+                    "symbols",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), size=None
+                    ),
+                ),
+                (
+                    "timeframe",
+                    models.CharField(
+                        choices=[
+                            ("1m", "1m"),
+                            ("5m", "5m"),
+                            ("15m", "15m"),
+                            ("30m", "30m"),
+                            ("1h", "1h"),
+                            ("4h", "4h"),
+                            ("1d", "1d"),
+                            ("1w", "1w"),
+                            ("1M", "1M"),
+                        ],
+                        max_length=3,
+                    ),
+                ),
+                ("start_at", models.DateTimeField()),
+                ("end_at", models.DateTimeField()),
+                ("capital", models.DecimalField(decimal_places=4, max_digits=20)),
+                ("currency", models.CharField(default="USD", max_length=3)),
+                ("costs", models.JSONField(default=dict)),
+                ("exit_rules", models.JSONField(default=dict)),
+                ("sizing", models.JSONField(default=dict)),
+                ("benchmark", models.CharField(blank=True, max_length=40)),
+                ("seed", models.BigIntegerField(default=0)),
+                ("n_sets", models.PositiveBigIntegerField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("failure_reason", models.TextField(blank=True)),
+                ("failure_code", models.CharField(blank=True, max_length=40)),
+                ("requested_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("data_fingerprint", models.CharField(blank=True, max_length=64)),
+                ("code_version", models.CharField(blank=True, max_length=80)),
+                ("library_versions", models.JSONField(default=dict)),
+                ("n_bars", models.PositiveIntegerField(blank=True, null=True)),
+                ("periods_per_year", models.FloatField(blank=True, null=True)),
+                ("n_evaluated", models.PositiveIntegerField(default=0)),
+                ("summary", models.JSONField(default=dict)),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("grid", "Grid: every combination"),
+                            ("bayesian", "Bayesian: where the results so far point"),
+                        ],
+                        default="grid",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "objective",
+                    models.CharField(
+                        choices=[("sharpe", "Sharpe ratio"), ("total_return", "Total return")],
+                        default="sharpe",
+                        max_length=12,
+                    ),
+                ),
+                ("budget", models.PositiveIntegerField(blank=True, null=True)),
+                ("chunk_size", models.PositiveIntegerField()),
+                (
+                    "best_sharpe",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "plateau_sharpe",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "stability",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                (
+                    "overfitting_probability",
+                    models.DecimalField(blank=True, decimal_places=6, max_digits=16, null=True),
+                ),
+                ("results", models.BinaryField(blank=True, null=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="core.job",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "strategy_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="strategies.strategyversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-requested_at'],
-                'abstract': False,
+                "ordering": ["-requested_at"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='SweepChunk',
+            name="SweepChunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('n_sets', models.PositiveIntegerField()),
-                ('results', models.BinaryField()),
-                ('sweep', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='strategies.sweep')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("n_sets", models.PositiveIntegerField()),
+                ("results", models.BinaryField()),
+                (
+                    "sweep",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="chunks",
+                        to="strategies.sweep",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='sweep',
-            index=models.Index(fields=['owner', '-requested_at'], name='strategies_sweep_owner_newest'),
+            model_name="sweep",
+            index=models.Index(
+                fields=["owner", "-requested_at"], name="strategies_sweep_owner_newest"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running', 'succeeded', 'failed', 'cancelled'])), name='strategies_sweep_status_is_known'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["queued", "running", "succeeded", "failed", "cancelled"])
+                ),
+                name="strategies_sweep_status_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('timeframe__in', ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '1M'])), name='strategies_sweep_timeframe_is_known'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
+                ),
+                name="strategies_sweep_timeframe_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('end_at__gt', models.F('start_at'))), name='strategies_sweep_end_after_start'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("end_at__gt", models.F("start_at"))),
+                name="strategies_sweep_end_after_start",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('capital__gt', 0), ('capital__lt', 1000000000000000.0)), name='strategies_sweep_capital_is_positive'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("capital__gt", 0), ("capital__lt", 1000000000000000.0)),
+                name="strategies_sweep_capital_is_positive",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('n_sets__gte', 1)), name='strategies_sweep_has_sets'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("n_sets__gte", 1)), name="strategies_sweep_has_sets"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ('succeeded', 'failed', 'cancelled')), ('finished_at__isnull', True), _connector='XOR'), name='strategies_sweep_finished_has_time'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ("succeeded", "failed", "cancelled")),
+                    ("finished_at__isnull", True),
+                    _connector="XOR",
+                ),
+                name="strategies_sweep_finished_has_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ('failed', 'cancelled')), ('failure_reason', ''), _connector='XOR'), name='strategies_sweep_stopped_has_reason'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ("failed", "cancelled")),
+                    ("failure_reason", ""),
+                    _connector="XOR",
+                ),
+                name="strategies_sweep_stopped_has_reason",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('method__in', ['grid', 'bayesian'])), name='strategies_sweep_method_is_known'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("method__in", ["grid", "bayesian"])),
+                name="strategies_sweep_method_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('objective__in', ['sharpe', 'total_return'])), name='strategies_sweep_objective_is_known'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("objective__in", ["sharpe", "total_return"])),
+                name="strategies_sweep_objective_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('method', 'bayesian'), ('budget__isnull', True), _connector='XOR'), name='strategies_sweep_bayesian_has_budget'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("method", "bayesian"), ("budget__isnull", True), _connector="XOR"
+                ),
+                name="strategies_sweep_bayesian_has_budget",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(('chunk_size__gte', 1)), name='strategies_sweep_has_chunks'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("chunk_size__gte", 1)), name="strategies_sweep_has_chunks"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweep',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'succeeded'), _negated=True), ('results__isnull', False), _connector='OR'), name='strategies_sweep_succeeded_has_result'),
+            model_name="sweep",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "succeeded"), _negated=True),
+                    ("results__isnull", False),
+                    _connector="OR",
+                ),
+                name="strategies_sweep_succeeded_has_result",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sweepchunk',
-            constraint=models.UniqueConstraint(fields=('sweep', 'number'), name='strategies_sweepchunk_unique_number'),
+            model_name="sweepchunk",
+            constraint=models.UniqueConstraint(
+                fields=("sweep", "number"), name="strategies_sweepchunk_unique_number"
+            ),
         ),
     ]

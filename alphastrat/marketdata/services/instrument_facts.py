@@ -51,7 +51,7 @@ def listings(instruments: Sequence[Instrument]) -> list[Listing]:
     """
     chosen = {one.pk: _daily_series(one) for one in instruments}
     shown = [series for series in chosen.values() if series is not None]
-    closes: dict[UUID, FloatArray] = {}
+    closes: dict[UUID | None, FloatArray] = {}
     if shown:
         arrays = load_arrays(shown, columns=("close",))
         for column, series in enumerate(shown):
@@ -86,7 +86,7 @@ def _listing(
         close=float(closes[-1]) if closes.size else None,
         change=_change(closes, 1),
         change_60=_change(closes, SPARK_BARS),
-        spark=sparkline(recent, role="price", label=f"Last {recent.size} closes"),
+        spark=sparkline(recent.tolist(), role="price", label=f"Last {recent.size} closes"),
         n_bars=series.bar_count if series else 0,
         last_closed_at=series.last_closed_at if series else None,
         n_findings=getattr(instrument, "n_findings", 0),
