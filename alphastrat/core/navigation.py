@@ -23,6 +23,7 @@ class Page:
     label: str
     url_name: str
     icon: str
+    is_for_staff: bool = False
 
 
 GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
@@ -65,7 +66,7 @@ GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
             Page("Thresholds", "monitoring:threshold-list", "thresholds"),
             Page("Reports", "monitoring:report-list", "reports"),
             Page("Jobs", "core:job-list", "jobs"),
-            Page("System", "monitoring:system", "system"),
+            Page("System", "monitoring:system", "system", is_for_staff=True),
         ),
     ),
 )
@@ -98,13 +99,17 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         "nav_groups": [group for group in groups if group["entries"]],
         "nav_bottom": [entry for entries in bottom for entry in entries],
         "running_jobs": SimpleLazyObject(partial(_running_jobs, user)),
+        "can_write": user.has_role("trader"),
         "alert_row_url": address("monitoring:alert-row"),
         "build": settings.BUILD,
     }
 
 
 def _entries(request: HttpRequest, pages: tuple[Page, ...]) -> list[dict[str, Any]]:
-    entries = ((page, address(page.url_name)) for page in pages)
+    is_staff = request.user.is_staff
+    entries = (
+        (page, address(page.url_name)) for page in pages if is_staff or not page.is_for_staff
+    )
     return [
         {"label": page.label, "icon": page.icon, "url": url, "state": _state(request.path, url)}
         for page, url in entries
