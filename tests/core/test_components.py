@@ -51,7 +51,7 @@ def rendered(source: str, query: str = "", **context: Any) -> str:
         '{% button "Save" type="link" %}',
         '{% button "Save" icon="unicorn" %}',
         '{% icon "unicorn" %}',
-        '{% performance_chart id="a" title="b" size="xl" %}',
+        '{% performance_chart id="a" title="b" size="huge" %}',
         '{% performance_chart id="a" %}',
         '{% data_table id="a" caption="b" exports="xls" %}',
         '{% conn_status "gone" %}',
