@@ -19,6 +19,7 @@ from alphastrat.servers.readiness import fingerprint
 from alphastrat.servers.up import main
 
 DATABASE_PATIENCE = 60.0
+SILENCE_SECONDS = 2.0
 STATIC_MARK = ".fingerprint"
 STATIC_SOURCES = ("static", "requirements.txt")  # libraries bring static files of their own
 
@@ -58,13 +59,17 @@ class Command(BaseCommand):
 
     def _await_database(self) -> None:
         deadline = time.monotonic() + DATABASE_PATIENCE
+        announce_at = time.monotonic() + SILENCE_SECONDS
         while True:
             try:
                 connection.ensure_connection()
             except OperationalError as error:
+                reason = str(error).strip().splitlines()[-1]
                 if time.monotonic() > deadline:
-                    reason = str(error).strip().splitlines()[-1]
                     raise CommandError(f"The database does not answer: {reason}") from None
+                if time.monotonic() > announce_at:
+                    self.stdout.write(f"waiting for the database: {reason}")
+                    announce_at = deadline
                 time.sleep(0.05)
             else:
                 return
