@@ -64,7 +64,7 @@ class Command(BaseCommand):
             try:
                 connection.ensure_connection()
             except OperationalError as error:
-                reason = str(error).strip().splitlines()[-1]
+                reason = str(error).strip().splitlines()[0]
                 if time.monotonic() > deadline:
                     raise CommandError(f"The database does not answer: {reason}") from None
                 if time.monotonic() > announce_at:
