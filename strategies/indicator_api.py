@@ -26,7 +26,7 @@ from strategies.services.technical_indicators import indicator_history, newest_v
 router = Router(tags=["indicators"])
 
 
-class ParameterOut(Schema):
+class IndicatorParameterOut(Schema):
     """One parameter and its range, both ends included."""
 
     name: str
@@ -44,7 +44,7 @@ class IndicatorOut(Schema):
     type: str
     label: str
     group: str
-    parameters: list[ParameterOut]
+    parameters: list[IndicatorParameterOut]
     inputs: list[str] = Field(..., description="Columns of the bars that it reads.")
     outputs: list[str]
     n_undefined: int = Field(..., description="Leading bars without a value, by default.")

@@ -71,6 +71,9 @@ class JobProgress:
             "finished_at": now(),
             **self._progress(),
         }
+        if status == JobStatus.SUCCEEDED and self.job.total is not None:
+            # The total may have been an estimate, and the last step is no news any more.
+            ending |= {"done": self.job.total, "step": ""}
         with transaction.atomic():
             if not self._mine.update(**ending):
                 return

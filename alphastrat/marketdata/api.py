@@ -21,11 +21,11 @@ from alphastrat.marketdata.models import ImportRun, Instrument, QualityFinding, 
 from alphastrat.marketdata.schemas import (
     BarQuery,
     BarsOut,
-    FindingOut,
     ImportOut,
     InstrumentDetailOut,
     InstrumentFilter,
     InstrumentOut,
+    QualityFindingOut,
     QuarantinedOut,
 )
 from alphastrat.marketdata.services.bar_views import view_bars
@@ -80,7 +80,9 @@ def get_bars(
     }
 
 
-@router.get("/instruments/{symbol}/findings", response=list[FindingOut], url_name="list_findings")
+@router.get(
+    "/instruments/{symbol}/findings", response=list[QualityFindingOut], url_name="list_findings"
+)
 @paged
 def list_findings(request: ApiRequest, symbol: str) -> QuerySet[QualityFinding]:
     """List what is known to be wrong, or suspicious, about the stored bars."""

@@ -85,7 +85,7 @@ class BarsOut(Schema):
     volume: list[float]
 
 
-class FindingOut(Schema):
+class QualityFindingOut(Schema):
     """Something wrong, or suspicious, about stored bars."""
 
     kind: str
