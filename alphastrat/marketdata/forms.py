@@ -87,7 +87,9 @@ class InstrumentFilter(forms.Form):
 def with_market_data(instruments: QuerySet[Instrument]) -> QuerySet[Instrument]:
     """Bring along the series of each instrument and how many findings on them are open."""
     series = BarSeries.objects.filter(bar_count__gt=0).order_by("-bar_count")
-    open_findings = Count("series__findings", filter=Q(series__findings__resolved_at__isnull=True))
+    # A replayed series repeats another one, and its findings.
+    stands = Q(series__findings__resolved_at__isnull=True) & ~Q(series__source="replay")
+    open_findings = Count("series__findings", filter=stands)
     return instruments.prefetch_related(Prefetch("series", series)).annotate(
         n_findings=open_findings
     )

@@ -55,6 +55,7 @@ def market() -> Market:
         newest_at=Max("last_closed_at"),
     )
     findings = QualityFinding.objects.filter(resolved_at__isnull=True)
+    findings = findings.exclude(series__source="replay")
     return Market(
         n_instruments=totals["n_instruments"],
         n_bars=totals["n_bars"] or 0,

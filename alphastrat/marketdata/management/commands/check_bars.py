@@ -80,7 +80,9 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(jsonable(answer), indent=2))
             return
         for finding in findings[:SHOWN]:
-            self.stdout.write(f"{finding.series.instrument.symbol:<8} {finding}  {finding.detail}")
+            series = finding.series
+            place = f"{series.instrument.symbol:<8} {series.source:<8}"
+            self.stdout.write(f"{place} {finding}  {finding.detail}")
         if len(findings) > SHOWN:
             self.stdout.write(f"… and {len(findings) - SHOWN:,} more; --json lists all.")
         self.stdout.write(
