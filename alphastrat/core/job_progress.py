@@ -114,10 +114,12 @@ class JobProgress:
             while not stop.wait(wait):
                 wait = BEAT_SECONDS
                 values = self._progress() if self._is_pending else {}
-                if not self._mine.update(heartbeat_at=now(), **values):
-                    return
-                if values:
-                    announce(self.job)
+                # The row stays locked until the news is out: the end cannot overtake it.
+                with transaction.atomic():
+                    if not self._mine.update(heartbeat_at=now(), **values):
+                        return
+                    if values:
+                        announce(self.job)
         finally:
             connection.close()
 
