@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "alphastrat.accounts",
     "alphastrat.marketdata",
     "strategies",
+    "portfolio",
     "monitoring",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("alphastrat.accounts.urls")),
     path("", include("alphastrat.marketdata.urls")),
     path("", include("strategies.urls")),
+    path("", include("portfolio.urls")),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
 ]

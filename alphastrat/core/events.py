@@ -19,6 +19,11 @@ bars_restated = Signal()  # series_ids, start, end
 backtest_finished = Signal()  # run_id
 strategy_changed = Signal()  # strategy_id
 signals_stored = Signal()  # strategy_ids
+fill_recorded = Signal()  # account_ids
+equity_marked = Signal()  # account_ids
+orders_denied = Signal()  # order_ids
+trading_state_changed = Signal()  # portfolio_ids, strategy_ids
+verification_changed = Signal()  # strategy_ids
 job_finished = Signal()  # job_id, task, status
 demo_seeded = Signal()  # user_id; receivers add what a first look should show, once
 

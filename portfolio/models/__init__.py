@@ -1,0 +1,42 @@
+"""Accounts, orders, fills and positions; portfolios, their limits and rebalances."""
+
+from __future__ import annotations
+
+from portfolio.models.account import CAPITAL_MOVEMENTS, Account, BrokerName, CashMovement
+from portfolio.models.order import Fill, FillSource, Order, OrderReason, OrderStatus
+from portfolio.models.portfolio import (
+    Optimisation,
+    Portfolio,
+    PortfolioAllocation,
+    PortfolioMember,
+    Rebalance,
+    RebalanceStatus,
+    RebalanceTrade,
+    TradingState,
+)
+from portfolio.models.position import EquityPoint, Position
+from portfolio.models.risk import RiskAction, RiskLimits
+
+__all__ = [
+    "CAPITAL_MOVEMENTS",
+    "Account",
+    "BrokerName",
+    "CashMovement",
+    "EquityPoint",
+    "Fill",
+    "FillSource",
+    "Optimisation",
+    "Order",
+    "OrderReason",
+    "OrderStatus",
+    "Portfolio",
+    "PortfolioAllocation",
+    "PortfolioMember",
+    "Position",
+    "Rebalance",
+    "RebalanceStatus",
+    "RebalanceTrade",
+    "RiskAction",
+    "RiskLimits",
+    "TradingState",
+]
