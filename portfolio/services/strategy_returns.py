@@ -1,0 +1,162 @@
+"""Daily returns of strategies, from live trading or from a backtest and never a mixture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+from django.db.models import Case, F, FloatField, IntegerField, Q, Sum, Value, When
+from django.db.models.functions import Cast, Exp, Greatest, Ln, TruncDate
+
+from alphastrat.quant.types import FloatArray
+from portfolio.models import EquityPoint
+from strategies.models import BacktestRun
+from strategies.services.run_archive import unpack_curves
+
+LIVE = "live"
+BACKTEST = "backtest"
+NONE = "none"
+# Fewer live days than a correlation needs say less than the backtest.
+ENOUGH_LIVE_DAYS = 30
+# A day that lost everything still has a logarithm.
+RUIN = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StrategyReturns:
+    """Daily returns of several strategies on common days.
+
+    Attributes
+    ----------
+    strategy_ids : tuple of UUID
+        Columns of `matrix`, in the order they were asked for.
+    dates : tuple of date, length n_days
+        Days on which at least one strategy has a return, ascending.
+    matrix : ndarray of shape (n_days, n_strategies)
+        Fractions per day; NaN where a strategy has none.
+    sources : tuple of str
+        "live", "backtest" or "none" per strategy.
+    run_ids : tuple of UUID or None
+        The backtest run of each strategy whose source it is.
+    """
+
+    strategy_ids: tuple[UUID, ...]
+    dates: tuple[date, ...]
+    matrix: FloatArray
+    sources: tuple[str, ...]
+    run_ids: tuple[UUID | None, ...]
+
+    @property
+    def n_days(self) -> list[int]:
+        """Return how many returns each strategy has."""
+        return [int(n) for n in np.isfinite(self.matrix).sum(axis=0)]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some strategies speak from live trading and others from a backtest."""
+        return len(set(self.sources) - {NONE}) > 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what changes whenever a return, a day or a strategy does."""
+        digest = hashlib.sha256(",".join(map(str, self.strategy_ids)).encode())
+        digest.update(",".join(day.isoformat() for day in self.dates).encode())
+        digest.update(np.ascontiguousarray(np.nan_to_num(self.matrix, nan=-9.0)).tobytes())
+        return digest.hexdigest()
+
+    def last(self, n_days: int | None) -> StrategyReturns:
+        """Return the same over the newest days only."""
+        if n_days is None or n_days >= len(self.dates):
+            return self
+        return StrategyReturns(
+            self.strategy_ids,
+            self.dates[-n_days:],
+            self.matrix[-n_days:],
+            self.sources,
+            self.run_ids,
+        )
+
+
+def load(strategy_ids: Iterable[UUID], *, at: datetime, prefer: str = LIVE) -> StrategyReturns:
+    """Return the daily returns of strategies as known at a time, in two queries.
+
+    A strategy speaks from live trading once it has 30 days of it, and from its newest backtest
+    before; `prefer="backtest"` asks for the backtest wherever there is one.
+    """
+    wanted = tuple(strategy_ids)
+    live = {} if prefer == BACKTEST else _live(wanted, at=at)
+    enough = {key: days for key, days in live.items() if len(days) >= ENOUGH_LIVE_DAYS}
+    runs = _runs([key for key in wanted if key not in enough], at=at)
+    series = enough | {key: _daily(run) for key, run in runs.items()}
+    # Little live trading is better than nothing at all.
+    series |= {key: days for key, days in live.items() if key not in series}
+    dates, matrix = _aligned([series.get(key) for key in wanted])
+    sources = tuple(_source(key, series, runs) for key in wanted)
+    run_ids = tuple(runs[key].pk if key in runs else None for key in wanted)
+    return StrategyReturns(wanted, dates, matrix, sources, run_ids)
+
+
+def _source(key: UUID, series: dict[UUID, pd.Series], runs: dict[UUID, BacktestRun]) -> str:
+    if key in runs:
+        return BACKTEST
+    return LIVE if key in series else NONE
+
+
+def _live(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, pd.Series]:
+    growth = Greatest(Cast(F("bar_return"), FloatField()) + 1.0, Value(RUIN))
+    rows = (
+        EquityPoint.objects.filter(
+            account__strategy__in=strategy_ids, marked_at__lte=at, bar_return__isnull=False
+        )
+        # A bar that closes at midnight belongs to the day that ends.
+        .annotate(day=TruncDate(F("marked_at") - timedelta(microseconds=1)))
+        .values("account__strategy", "day")
+        .annotate(day_return=Exp(Sum(Ln(growth))) - 1.0)
+        .values_list("account__strategy", "day", "day_return")
+    )
+    frame = pd.DataFrame(list(rows), columns=["strategy", "day", "value"])
+    found: dict[UUID, pd.Series] = {}
+    for key, group in frame.sort_values("day").groupby("strategy"):
+        values = group["value"].to_numpy(np.float64)
+        found[UUID(str(key))] = pd.Series(values, index=list(group["day"]))
+    return found
+
+
+def _runs(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, BacktestRun]:
+    """Return the newest run of each strategy, of its current version where that has one."""
+    if not strategy_ids:
+        return {}
+    is_current = Q(strategy_version=F("strategy_version__strategy__current_version"))
+    runs = (
+        BacktestRun.objects.succeeded()
+        .filter(strategy_version__strategy__in=strategy_ids, finished_at__lte=at)
+        .annotate(
+            strategy=F("strategy_version__strategy"),
+            version_rank=Case(When(is_current, then=0), default=1, output_field=IntegerField()),
+        )
+        .order_by("strategy", "version_rank", "-finished_at")
+        .distinct("strategy")
+        .only("pk", "curves")
+    )
+    return {run.strategy: run for run in runs}
+
+
+def _daily(run: BacktestRun) -> pd.Series:
+    curves = unpack_curves(run.curves or b"")
+    days = (curves.times - pd.Timedelta(1, "us")).date
+    growth = np.log(np.maximum(1.0 + np.nan_to_num(curves.returns), RUIN))
+    total = pd.Series(growth, index=days).groupby(level=0).sum()
+    return pd.Series(np.expm1(total.to_numpy()), index=total.index)
+
+
+def _aligned(series: Sequence[pd.Series | None]) -> tuple[tuple[date, ...], FloatArray]:
+    known = {i: values for i, values in enumerate(series) if values is not None and len(values)}
+    if not known:
+        return (), np.zeros((0, len(series)))
+    frame = pd.concat(known, axis=1).sort_index().reindex(columns=range(len(series)))
+    return tuple(frame.index), frame.to_numpy(np.float64)

@@ -1,0 +1,83 @@
+"""Plain functions that make strategies with given daily returns."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alphastrat.core.money import to_decimal
+from alphastrat.quant.types import FloatArray
+from portfolio.models import Account, EquityPoint
+from strategies.models import BacktestRun, Strategy
+from strategies.services.run_archive import Curves, pack_curves
+
+LAST_DAY = date(2026, 6, 30)
+CAPITAL = 100_000.0
+
+
+def closes(n_days: int, *, last: date = LAST_DAY) -> list[datetime]:
+    """Return the closes of weekdays up to a last day, oldest first."""
+    days = pd.bdate_range(end=last, periods=n_days)
+    return [datetime(day.year, day.month, day.day, 20, tzinfo=UTC) for day in days]
+
+
+def make_backtest(strategy: Strategy, returns: FloatArray, **fields: Any) -> BacktestRun:
+    """Store a finished run whose equity has these daily returns."""
+    times = closes(len(returns), last=fields.pop("last", LAST_DAY))
+    equity = CAPITAL * np.cumprod(1.0 + returns)
+    curves = Curves(
+        times=pd.DatetimeIndex(times),
+        symbols=("AAA",),
+        capital=CAPITAL,
+        equity=equity,
+        benchmark=np.full(len(returns), np.nan),
+        gross=np.ones(len(returns)),
+        net=np.ones(len(returns)),
+        positions=np.ones((len(returns), 1), dtype=np.float32),
+    )
+    values: dict[str, Any] = {
+        "owner": strategy.owner,
+        "strategy_version": strategy.current_version,
+        "title": f"{strategy.name} backtest",
+        "plugin": strategy.plugin,
+        "symbols": ["AAA"],
+        "timeframe": "1d",
+        "start_at": times[0] - timedelta(hours=8),
+        "end_at": times[-1] + timedelta(hours=1),
+        "capital": Decimal("100000"),
+        "status": "succeeded",
+        "requested_at": times[-1],
+        "finished_at": times[-1],
+        "periods_per_year": 252.0,
+        "curves": pack_curves(curves),
+        "trades": b"",
+    }
+    return BacktestRun.objects.create(**{**values, **fields})
+
+
+def make_live(strategy: Strategy, returns: FloatArray, **fields: Any) -> Account:
+    """Store a paper account whose equity has these daily returns; the first point has none."""
+    times = closes(len(returns) + 1, last=fields.pop("last", LAST_DAY))
+    account = Account.objects.create(
+        strategy=strategy,
+        opening_cash=to_decimal(CAPITAL, 4),
+        opened_at=times[0] - timedelta(days=1),
+        **fields,
+    )
+    equity = CAPITAL * np.cumprod(np.concatenate([[1.0], 1.0 + returns]))
+    EquityPoint.objects.bulk_create(
+        EquityPoint(
+            account=account,
+            marked_at=time,
+            cash=to_decimal(value, 4),
+            position_value=0,
+            equity=to_decimal(value, 4),
+            bar_return=None if i == 0 else float(returns[i - 1]),
+        )
+        for i, (time, value) in enumerate(zip(times, equity.tolist(), strict=True))
+    )
+    return account
