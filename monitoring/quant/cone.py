@@ -14,7 +14,7 @@ from alphastrat.quant.types import FloatArray, IntArray
 N_PATHS = 2_000
 LEAST_BARS = 250
 LEVELS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
-BANDS = (0.5, 0.8, 0.95)
+BANDS = (0.5, 0.8, 0.95, 0.99)
 _NORMAL = NormalDist()
 
 
@@ -28,8 +28,8 @@ class Cone:
         Mean and deviation over the paths, log returns as fractions.
     quantiles : ndarray of shape (n_bars, n_levels)
         Quantiles at `LEVELS`, log returns.
-    simultaneous : ndarray of shape (3,)
-        Multiples of `spread` that 50, 80 and 95 % of whole paths stay within.
+    simultaneous : ndarray of shape (4,)
+        Multiples of `spread` that 50, 80, 95 and 99 % of whole paths stay within.
     drawdowns : ndarray of shape (3,)
         Maximum drawdown over the horizon that 50, 5 and 1 % of paths exceed, fractions <= 0.
     is_analytic : bool
