@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitoring.models.alert import Alert, AlertEvent, AlertSource, AlertState, Silence
 from monitoring.models.notification import Notification, NotificationStatus, Transport
-from monitoring.models.rule import Comparator, RuleState, Severity, ThresholdRule
+from monitoring.models.rule import Comparator, Severity, ThresholdRule
 from monitoring.models.verification import (
     Expectation,
     Shadow,
@@ -22,7 +22,6 @@ __all__ = [
     "Expectation",
     "Notification",
     "NotificationStatus",
-    "RuleState",
     "Severity",
     "Shadow",
     "Silence",

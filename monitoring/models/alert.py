@@ -85,6 +85,9 @@ class Alert(UUIDModel):
     # Close of the bar or time of the fill that was beyond the bound; then when we saw, said, and
     # were heard.
     breached_at = models.DateTimeField()
+    recorded_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the observation had been stored."
+    )
     evaluated_at = models.DateTimeField()
     fired_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -96,6 +99,14 @@ class Alert(UUIDModel):
     snoozed_until = models.DateTimeField(null=True, blank=True)
     # Snoozed until the value is beyond this, where set.
     snoozed_bound = models.FloatField(null=True, blank=True)
+    # What time itself brings about: the end of the pending period, of the cooldown that holds a
+    # message back, and of the patience with nobody acknowledging.
+    fire_at = models.DateTimeField(null=True, blank=True)
+    tell_at = models.DateTimeField(null=True, blank=True)
+    escalate_at = models.DateTimeField(null=True, blank=True)
+    told_at = models.DateTimeField(null=True, blank=True)
+    # Since when the metric is back within its bounds although the episode is kept open: flapping.
+    calm_since = models.DateTimeField(null=True, blank=True)
     escalated_at = models.DateTimeField(null=True, blank=True)
     is_flapping = models.BooleanField(default=False)
     feedback = models.CharField(
@@ -128,6 +139,8 @@ class Alert(UUIDModel):
         indexes = [
             # The inbox of one user, newest first.
             models.Index(fields=["owner", "-breached_at"], name="monitoring_alert_inbox"),
+            # Earlier episodes of a cause: cooldown and flapping.
+            models.Index(fields=["cause", "-resolved_at"], name="monitoring_alert_history"),
             # What is open, on every page's badge.
             models.Index(
                 fields=["owner", "state"],
@@ -147,13 +160,34 @@ class Alert(UUIDModel):
         return self.acknowledged_at is not None
 
     @property
+    def subject(self) -> str:
+        """Return the name of what is in breach; fetch strategy and portfolio with the alert."""
+        return str(self.strategy or self.portfolio or "")
+
+    @property
+    def standing(self) -> str:
+        """Return the status to show: somebody may have an alert that still fires."""
+        if self.state == AlertState.FIRING and self.is_acknowledged:
+            return "acknowledged"
+        return str(self.state)
+
+    def is_snoozed(self, *, at: datetime) -> bool:
+        """Whether its messages are put off at `at`: until a time, a bound, or the earlier."""
+        if self.snoozed_until is not None:
+            return self.snoozed_until > at
+        return self.snoozed_bound is not None
+
+    @property
     def detected_after(self) -> timedelta:
-        """Return the time from the breach to its evaluation."""
-        return self.evaluated_at - self.breached_at
+        """Return the time from the breach, or from its storage if that was later, to being seen.
+
+        Bars that are replayed closed years before they were stored.
+        """
+        return self.evaluated_at - max(self.breached_at, self.recorded_at or self.breached_at)
 
     def duration(self, *, at: datetime) -> timedelta:
-        """Return how long the episode has lasted, or lasted."""
-        return (self.resolved_at or at) - self.breached_at
+        """Return how long the episode has lasted since it was seen, or lasted."""
+        return (self.resolved_at or at) - self.evaluated_at
 
 
 class AlertEventKind(models.TextChoices):
@@ -200,6 +234,17 @@ class SilenceKind(models.TextChoices):
     MAINTENANCE = "maintenance", "Maintenance window"
 
 
+class SilenceQuerySet(models.QuerySet["Silence"]):
+    """Silences by owner and time."""
+
+    def for_user(self, user: Any) -> SilenceQuerySet:
+        """Return the user's own silences; an administrator sees all of them."""
+        return self if user.has_role("admin") else self.filter(owner=user)
+
+    def active(self, *, at: datetime) -> SilenceQuerySet:
+        return self.filter(starts_at__lte=at, ends_at__gt=at)
+
+
 class Silence(UUIDModel):
     """A time-boxed mute of notifications by matcher; evaluation goes on."""
 
@@ -211,6 +256,8 @@ class Silence(UUIDModel):
     ends_at = models.DateTimeField()
     comment = models.CharField(max_length=300)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = SilenceQuerySet.as_manager()
 
     class Meta:
         ordering = ["-starts_at"]

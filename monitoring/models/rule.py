@@ -130,28 +130,3 @@ class ThresholdRule(UUIDModel, TimeStampedModel):
 
     def get_absolute_url(self) -> str:
         return reverse("monitoring:threshold-edit", args=[self.pk])
-
-
-class RuleState(models.Model):
-    """Where a rule stands for one subject between evaluations."""
-
-    rule = models.ForeignKey(ThresholdRule, models.CASCADE, related_name="states")
-    # "strategy:<id>" or "portfolio:<id>".
-    subject = models.CharField(max_length=60)
-    value = models.FloatField(null=True, blank=True)
-    severity = models.CharField(max_length=8, choices=Severity, blank=True)
-    breached_since = models.DateTimeField(null=True, blank=True)
-    observed_to = models.DateTimeField(null=True, blank=True)
-    evaluated_at = models.DateTimeField()
-    # Times of the last changes between breach and no breach: what flapping is told from.
-    changes = models.JSONField(default=list)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["rule", "subject"], name="monitoring_rulestate_unique_subject"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.rule_id} {self.subject}"
