@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.utils.timezone import now
 
 from alphastrat.core.job_progress import JobProgress
@@ -14,6 +16,7 @@ from alphastrat.marketdata.providers.files import count_rows
 from alphastrat.marketdata.services import backfill as backfills
 from alphastrat.marketdata.services import imports
 from alphastrat.marketdata.services.failover import Failover, configured_providers
+from alphastrat.marketdata.services.retention import forget_intraday_bars
 
 
 @job_task
@@ -44,3 +47,13 @@ def backfill(progress: JobProgress, *, plan: dict[str, Any]) -> dict[str, Any]:
     failover = Failover(configured_providers())
     backfills.backfill(wanted, failover, at=now(), result=result, on_symbol=on_symbol)
     return result.as_json()
+
+
+@job_task
+def forget_old_bars(progress: JobProgress) -> dict[str, Any]:
+    """Delete intraday bars older than INTRADAY_RETENTION_DAYS; 0 keeps them for ever."""
+    days = settings.INTRADAY_RETENTION_DAYS
+    if days <= 0:
+        return {"deleted": 0}
+    at = now()
+    return {"deleted": forget_intraday_bars(before=at - timedelta(days=days), at=at)}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from alphastrat.core import jobs, live
+from alphastrat.core import jobs, live, schedules
 from alphastrat.core.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,9 @@ def sweep(*, at: datetime) -> int:
 
 
 def tidy(*, at: datetime) -> None:
-    """Forget live events and heartbeats that nobody will ask for again."""
+    """Forget live events, heartbeats and recurring jobs that nobody will ask for again."""
     n_events = live.prune(before=at - EVENTS_KEPT)
+    schedules.forget(before=at - schedules.KEPT)
     Heartbeat.objects.filter(beat_at__lt=at - HEARTBEATS_KEPT).delete()
     if n_events:
         logger.info("live events pruned", extra={"count": n_events})
