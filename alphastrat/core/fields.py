@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from alphastrat.core.money import MONEY_PLACES, PRICE_PLACES, QUANTITY_PLACES
+from alphastrat.core.money import (
+    LEDGER_PLACES,
+    MONEY_PLACES,
+    PRICE_PLACES,
+    QUANTITY_PLACES,
+)
 
 # Only the type checker knows the field as generic.
 if TYPE_CHECKING:
@@ -34,3 +39,10 @@ class MoneyField(ExactField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"max_digits": 20, "decimal_places": MONEY_PLACES, **options})
+
+
+class LedgerField(ExactField):
+    """Account currency with every digit that prices times quantities have."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_digits": 40, "decimal_places": LEDGER_PLACES, **options})

@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 PRICE_PLACES = 8
 QUANTITY_PLACES = 8
 MONEY_PLACES = 4
+LEDGER_PLACES = 20
 
 
 def to_decimal(value: float | Decimal | str, places: int) -> Decimal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portfolio.models.account import CAPITAL_MOVEMENTS, Account, BrokerName, CashMovement
+from portfolio.models.difference import BrokerDifference
 from portfolio.models.order import Fill, FillSource, Order, OrderReason, OrderStatus
 from portfolio.models.portfolio import (
     Optimisation,
@@ -20,6 +21,7 @@ from portfolio.models.risk import RiskAction, RiskLimits
 __all__ = [
     "CAPITAL_MOVEMENTS",
     "Account",
+    "BrokerDifference",
     "BrokerName",
     "CashMovement",
     "EquityPoint",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from alphastrat.core.constraints import choices_check
-from alphastrat.core.fields import MoneyField
+from alphastrat.core.fields import LedgerField, MoneyField
 from alphastrat.core.models import TimeStampedModel, UUIDModel
 
 
@@ -48,6 +50,14 @@ class Account(UUIDModel, TimeStampedModel):
     # How far paper trading has come: bars closed by then are filled and marked, and decided on.
     marked_to = models.DateTimeField(null=True, blank=True)
     decided_to = models.DateTimeField(null=True, blank=True)
+    # The ledger now, exactly; derived from fills and movements.
+    cash = LedgerField(default=0)
+    deposits = LedgerField(default=0)
+    other_income = LedgerField(default=0)
+    # Worth at the newest mark.
+    equity = MoneyField(default=0)
+    # Equity comes from outside: nothing is marked from the fills.
+    reports_equity = models.BooleanField(default=False)
     # Grows with every fill, movement and mark: what was derived from an older one is stale.
     revision = models.PositiveBigIntegerField(default=0)
 
@@ -75,6 +85,14 @@ class Account(UUIDModel, TimeStampedModel):
 
     def __str__(self) -> str:
         return f"{self.strategy} ({self.get_broker_display()})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("portfolio:account-detail", args=[self.pk])
+
+    @property
+    def total_return(self) -> Decimal | None:
+        """Return the change of equity over what was put in; None without capital."""
+        return self.equity / self.deposits - 1 if self.deposits > 0 else None
 
 
 class MovementKind(models.TextChoices):

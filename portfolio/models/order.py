@@ -76,6 +76,8 @@ class Order(UUIDModel):
     side = models.CharField(max_length=4, choices=SIDES)
     # Null while the fill model decides it at the open, as the backtest does.
     quantity = QuantityField(null=True, blank=True)
+    # What the fill model would give at the reference price: what limits are checked against.
+    expected_quantity = QuantityField(null=True, blank=True)
     reason = models.CharField(max_length=10, choices=OrderReason)
     status = models.CharField(max_length=9, choices=OrderStatus, default=OrderStatus.PENDING)
     # The close at which it was decided, against which slippage is measured.

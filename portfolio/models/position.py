@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
 
 from alphastrat.core.constraints import bounded_check
-from alphastrat.core.fields import MoneyField, PriceField, QuantityField
+from alphastrat.core.fields import LedgerField, MoneyField, PriceField, QuantityField
 
 MAX_AMOUNT = 1e15
 
@@ -29,8 +30,8 @@ class Position(models.Model):
     account = models.ForeignKey("portfolio.Account", models.CASCADE, related_name="positions")
     instrument = models.ForeignKey("marketdata.Instrument", models.PROTECT, related_name="+")
     quantity = QuantityField(help_text="Negative for a short position.")
-    cost = models.DecimalField(max_digits=40, decimal_places=20)
-    realised = models.DecimalField(max_digits=40, decimal_places=20)
+    cost = LedgerField()
+    realised = LedgerField()
     commission = MoneyField(default=0)
     mark_price = PriceField(null=True, blank=True)
     marked_at = models.DateTimeField(null=True, blank=True)
@@ -52,6 +53,23 @@ class Position(models.Model):
     def __str__(self) -> str:
         return f"{self.quantity} {self.instrument_id}"
 
+    @property
+    def average_price(self) -> Decimal | None:
+        """Return the cost per unit; None when flat."""
+        return self.cost / self.quantity if self.quantity else None
+
+    @property
+    def value(self) -> Decimal | None:
+        """Return the market value, negative for a short position; None without a price."""
+        if self.mark_price is None:
+            return None
+        return Decimal(self.quantity * self.mark_price)
+
+    @property
+    def unrealised(self) -> Decimal | None:
+        """Return the P&L of closing at the newest price, before commission."""
+        return None if self.value is None else self.value - self.cost
+
 
 class EquityPoint(models.Model):
     """What an account was worth at the close of a bar: cash + positions = equity."""
@@ -72,6 +90,8 @@ class EquityPoint(models.Model):
     # Since the point before, without flows; null at the first point.
     bar_return = models.FloatField(null=True, blank=True)
     gross_exposure = models.FloatField(default=0.0, help_text="Gross positions over equity.")
+    # Told by someone else, and so never computed again.
+    is_reported = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
