@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
 from django.db.models import F
 from django.utils.timezone import now
 from django_q.brokers import get_broker
@@ -42,6 +42,13 @@ MAX_SETBACKS = 5
 LOST_AFTER = timedelta(seconds=20)
 CLOCK_TOLERANCE = timedelta(seconds=5)
 RESEND_AFTER = timedelta(seconds=30)
+
+_CLAIM = """
+    UPDATE core_job SET status = 'running', attempts = attempts + 1,
+        started_at = %(at)s, heartbeat_at = %(at)s, worker = %(worker)s
+    WHERE id = %(job)s AND status = 'queued' AND due_at <= %(due)s
+    RETURNING *
+"""
 
 TaskFunction = Callable[..., Any]
 
@@ -82,14 +89,15 @@ def enqueue(
 ) -> Job:
     """Ask for `task` to be run once the transaction commits.
 
-    While a job with the same `key` is active, that job is returned and nothing is added.
+    `owner` is a user, or the key of one where the row is not at hand. While a job with the same
+    `key` is active, that job is returned and nothing is added.
     """
     _task(task)
     at = now()
     try:
         with transaction.atomic():
             job = Job.objects.create(
-                owner=owner,
+                owner_id=getattr(owner, "pk", owner),
                 task=task,
                 key=key,
                 title=title,
@@ -189,15 +197,13 @@ def requeue_lost_jobs(*, at: datetime) -> int:
 
 
 def _claim(job_id: str, *, at: datetime) -> Job | None:
-    due = Job.objects.filter(pk=job_id, status=Job.Status.QUEUED, due_at__lte=at + CLOCK_TOLERANCE)
-    claimed = due.update(
-        status=Job.Status.RUNNING,
-        attempts=F("attempts") + 1,
-        started_at=at,
-        heartbeat_at=at,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
-    )
-    return Job.objects.get(pk=job_id) if claimed else None
+    terms = {
+        "job": job_id,
+        "at": at,
+        "due": at + CLOCK_TOLERANCE,
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
+    }
+    return next(iter(Job.objects.raw(_CLAIM, terms, using=DEFAULT_DB_ALIAS)), None)
 
 
 def _give_back(job: Job, *, at: datetime) -> int:

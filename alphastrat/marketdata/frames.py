@@ -109,20 +109,38 @@ def find_series(
     InvalidInput
         If a symbol is unknown or has no such bars.
     """
+    held = held_series(symbols, timeframe, adjustment=adjustment, source=source)
+    return in_order(held, symbols, timeframe=timeframe)
+
+
+def held_series(
+    symbols: Iterable[str],
+    timeframe: Timeframe | str,
+    *,
+    adjustment: str = Adjustment.SPLIT,
+    source: str | None = None,
+) -> dict[str, BarSeries]:
+    """Return by symbol what `find_series` finds, without the symbols that have no such bars."""
     found = BarSeries.objects.filter(
         instrument__symbol__in=symbols, timeframe=str(timeframe), adjustment=adjustment
     )
     found = found.filter(source=source) if source else found.exclude(source="replay")
     ranked = found.select_related("instrument").order_by("bar_count", "created_at")
-    best = {series.instrument.symbol: series for series in ranked}
-    missing = [symbol for symbol in symbols if symbol not in best]
+    return {series.instrument.symbol: series for series in ranked}
+
+
+def in_order(
+    held: Mapping[str, BarSeries], symbols: Sequence[str], *, timeframe: Timeframe | str
+) -> list[BarSeries]:
+    """Return the series of each symbol; raises InvalidInput naming those that have none."""
+    missing = [symbol for symbol in symbols if symbol not in held]
     if missing:
         names = ", ".join(missing[:5]) + ("…" if len(missing) > 5 else "")
         raise InvalidInput(
             f"There are no {timeframe} bars of {names}.",
             fields={"symbols": "Import bars for it, or choose another symbol or timeframe."},
         )
-    return [best[symbol] for symbol in symbols]
+    return [held[symbol] for symbol in symbols]
 
 
 def load_bars(

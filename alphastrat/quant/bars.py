@@ -14,6 +14,8 @@ from alphastrat.quant.types import FloatArray, IntArray, Timeframe
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICE_COLUMNS = ("open", "high", "low", "close")
+# Building the labels takes longer than checking a year of daily bars: frames made here share them.
+COLUMN_LABELS = pd.Index(COLUMNS)
 _LONGER_THAN_A_MONTH = timedelta(days=40)
 _BARS_TO_RECOGNISE = 500
 
@@ -39,11 +41,8 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
         negative, the range is inverted, or the index is naive, unsorted or repeated. TA-Lib
         turns an interior NaN into an RSI of 0 for every later bar, so a gap must stop here.
     """
-    missing = set(COLUMNS) - set(bars.columns)
-    if missing:
-        raise ValueError(f"bars lack columns {sorted(missing)}")
+    values = bar_values(bars)
     check_close_times(bars.index)
-    values = bars[list(COLUMNS)].to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError("bars contain values that are not finite")
     if (values[:, :4] <= 0).any() or (values[:, 4] < 0).any():
@@ -52,6 +51,32 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     if (values[:, 1] < body.max(axis=1)).any() or (values[:, 2] > body.min(axis=1)).any():
         raise ValueError("a bar's open or close lies outside its high-low range")
     return bars
+
+
+def bar_values(bars: pd.DataFrame) -> FloatArray:
+    """Return the columns of a frame in the order of `COLUMNS`.
+
+    Parameters
+    ----------
+    bars : DataFrame of shape (n_bars, 5)
+        OHLCV bars, in any order of columns.
+
+    Returns
+    -------
+    ndarray of shape (n_bars, 5)
+        Prices in quote currency and volume in units; it may share memory with the frame.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    if bars.columns.equals(COLUMN_LABELS):
+        return bars.to_numpy(dtype=np.float64)
+    missing = set(COLUMNS) - set(bars.columns)
+    if missing:
+        raise ValueError(f"bars lack columns {sorted(missing)}")
+    return bars[list(COLUMNS)].to_numpy(dtype=np.float64)
 
 
 def check_close_times(index: pd.Index) -> pd.DatetimeIndex:

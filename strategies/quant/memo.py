@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from alphastrat.quant.bars import COLUMNS, check_bars
+from alphastrat.quant.bars import bar_values, check_bars
 from alphastrat.quant.types import FloatArray
 
 _memo: ContextVar[dict[Any, Any] | None] = ContextVar("indicator_memo", default=None)
@@ -62,8 +62,7 @@ def bar_arrays(bars: pd.DataFrame) -> BarArrays:
 
 
 def _arrays(bars: pd.DataFrame) -> BarArrays:
-    check_bars(bars)
-    return BarArrays(*(np.ascontiguousarray(bars[name], np.float64) for name in COLUMNS))
+    return BarArrays(*np.ascontiguousarray(bar_values(check_bars(bars)).T))
 
 
 def remembered(key: Any, source: Any, make: Callable[[], Any]) -> Any:

@@ -9,7 +9,13 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from alphastrat.quant.bars import COLUMNS, align_bars, check_bars, check_close_times
+from alphastrat.quant.bars import (
+    COLUMN_LABELS,
+    COLUMNS,
+    align_bars,
+    check_bars,
+    check_close_times,
+)
 from alphastrat.quant.types import BoolArray, FloatArray
 
 
@@ -100,7 +106,9 @@ class Panel:
         column = self.symbols.index(symbol)
         values = np.column_stack([getattr(self, name)[:, column] for name in COLUMNS])
         present = np.isfinite(values[:, 3])
-        return pd.DataFrame(values[present], index=self.index[present], columns=list(COLUMNS))
+        if present.all():
+            return pd.DataFrame(values, index=self.index, columns=COLUMN_LABELS)
+        return pd.DataFrame(values[present], index=self.index[present], columns=COLUMN_LABELS)
 
     def window(self, start: int, stop: int) -> Panel:
         """Return the bars `start` (inclusive) to `stop` (exclusive), as positions."""

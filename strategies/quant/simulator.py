@@ -190,31 +190,6 @@ class SimulationResult:
         before = np.concatenate([[self.config.initial_cash], self.equity[:-1]])
         return self.equity / before - 1.0
 
-    def fills_frame(self) -> pd.DataFrame:
-        """Return the fills with times, symbols and words for people and exports."""
-        frame = pd.DataFrame({name: getattr(self.fills, name) for name in FILL_COLUMNS})
-        frame.insert(0, "time", self.index[self.fills.bar])
-        frame.insert(1, "symbol", [self.symbols[j] for j in self.fills.asset])
-        frame["reason"] = reason_words(self.fills.reason)
-        return frame.drop(columns="asset")
-
-    def round_trips_frame(self, *, include_open: bool = False) -> pd.DataFrame:
-        """Return the round trips with times, symbols and words; open ones last if included."""
-        frames = [self._trips_frame(self.round_trips)]
-        if include_open and len(self.open_trips):
-            frames.append(self._trips_frame(self.open_trips))
-        return pd.concat(frames, ignore_index=True)
-
-    def _trips_frame(self, trips: RoundTrips) -> pd.DataFrame:
-        frame = pd.DataFrame({name: getattr(trips, name) for name in TRIP_COLUMNS})
-        frame.insert(0, "symbol", [self.symbols[j] for j in trips.asset])
-        frame.insert(1, "entry_time", self.index[trips.entry_bar])
-        is_closed = trips.exit_bar >= 0
-        frame.insert(2, "exit_time", self.index[trips.exit_bar].where(is_closed))
-        frame["return"] = trips.returns
-        frame["exit_reason"] = reason_words(trips.exit_reason)
-        return frame.drop(columns="asset")
-
 
 def reason_words(reasons: IntArray) -> list[str]:
     """Return the lower-case name of each reason, "open" for -1."""

@@ -153,7 +153,9 @@ def run(
     panel = as_panel(bars)
     result = result or simulate(panel, signals, config=config)
     vectorbt: Any = importlib.import_module("vectorbt")
-    portfolio = vectorbt.Portfolio.from_signals(**_arguments(panel, signals, config, result))
+    portfolio = vectorbt.Portfolio.from_signals(
+        **arguments(panel, signals, config=config, result=result)
+    )
     return _engine_result(panel, config, portfolio)
 
 
@@ -189,12 +191,27 @@ def compare(result: SimulationResult, other: EngineResult) -> Agreement:
     )
 
 
-def _arguments(
+def arguments(
     panel: Panel,
     signals: Signals | PanelSignals,
+    *,
     config: SimulationConfig,
     result: SimulationResult,
 ) -> dict[str, Any]:
+    """Return what `vectorbt.Portfolio.from_signals` is called with.
+
+    Parameters
+    ----------
+    panel, signals, config
+        As in `simulator.simulate`.
+    result : SimulationResult
+        The kernel's result, whose entry sizes are used.
+
+    Returns
+    -------
+    dict of str to Any
+        Arrays of shape (ROWS_PER_BAR * n_bars, n_assets), and scalars.
+    """
     wishes = _wishes_at_open(panel, signals)
     stop = config.exits.trailing_stop or config.exits.stop_loss or np.nan
     return {

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.urls import reverse
 
 from alphastrat.core import events, live
@@ -40,6 +41,12 @@ EXAMINE_TASK = "strategies.tasks.examine_run"
 # The second engine holds every fill of every instrument at once.
 CHECKED_SYMBOLS = 60
 STEPS = ("Reading bars", "Simulating", "Measuring", "Storing")
+
+_CLAIM = """
+    UPDATE strategies_backtestrun SET status = 'running', started_at = %s
+    WHERE id = %s AND status IN ('queued', 'running')
+    RETURNING *
+"""
 
 Report = Callable[[int, str], None]
 
@@ -112,25 +119,30 @@ def retry_backtest(run: BacktestRun, *, at: datetime) -> BacktestRun:
 
 
 def run_backtest(run_id: str, *, report: Report, at: datetime) -> BacktestRun:
-    """Compute a run and store its result; one that has ended is left as it is.
+    """Compute a run, store its result and ask for its examination; one that has ended is kept.
 
     A run that cannot be computed keeps the reason, and the error goes on to the job.
     """
-    run = BacktestRun.objects.get(pk=run_id)
-    if run.is_ended:
-        return run
-    BacktestRun.objects.filter(pk=run.pk, status__in=["queued", "running"]).update(
-        status=BacktestRun.Status.RUNNING, started_at=at
-    )
-    try:
-        computed, facts = _compute(run, report=report)
-    except AlphaStratError as error:
-        fail_backtest(run, reason=str(error), code=error.code, at=at)
-        raise
-    report(3, STEPS[3])
-    _store(run, computed, facts, at=at)
-    run.refresh_from_db()
+    run = _claim(run_id, at=at)
+    if run is None:
+        run = BacktestRun.objects.get(pk=run_id)
+    else:
+        try:
+            computed, facts = _compute(run, report=report)
+        except AlphaStratError as error:
+            fail_backtest(run, reason=str(error), code=error.code, at=at)
+            raise
+        report(3, STEPS[3])
+        _store(run, computed, facts, at=at)
+    # Also of a run that had ended: its worker may have been killed between storing and asking.
+    if run.status == BacktestRun.Status.SUCCEEDED and run.agreement is None:
+        _ask_for_examination(run)
     return run
+
+
+def _claim(run_id: str, *, at: datetime) -> BacktestRun | None:
+    claimed = BacktestRun.objects.raw(_CLAIM, [at, run_id], using=DEFAULT_DB_ALIAS)
+    return next(iter(claimed), None)
 
 
 def fail_backtest(run: BacktestRun, *, reason: str, code: str, at: datetime) -> None:
@@ -187,7 +199,10 @@ def _compute(run: BacktestRun, *, report: Report) -> tuple[Computed, dict[str, A
     asked = specification.of_run(run)
     plan = specification.check(asked)
     loaded = market.load(
-        plan.specification, warmup_bars=plan.warmup_bars, benchmark=_benchmark_symbol(asked)
+        plan.specification,
+        warmup_bars=plan.warmup_bars,
+        benchmark=_benchmark_symbol(asked),
+        series=plan.series,
     )
     n_periods = specification.annualisation(run, plan.exchange)
     report(1, f"{STEPS[1]} {loaded.panel.n_bars} bars of {loaded.panel.n_assets} instruments")
@@ -208,6 +223,7 @@ def _compute(run: BacktestRun, *, report: Report) -> tuple[Computed, dict[str, A
 
 @transaction.atomic
 def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: datetime) -> None:
+    """Store a result with all that follows from it; leave a run that has ended meanwhile."""
     columns = measuring.headlines(computed.numbers)
     stored = BacktestRun.objects.filter(pk=run.pk, status=BacktestRun.Status.RUNNING).update(
         status=BacktestRun.Status.SUCCEEDED,
@@ -220,46 +236,58 @@ def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: d
             }
         ),
         curves=run_archive.pack_curves(computed.curves),
-        trades=run_archive.pack_trips(measuring.trips_of(computed.result)),
+        trades=run_archive.pack_round_trips(computed.result),
         **columns,
         **jsonable(facts),
     )
     if not stored:
+        run.refresh_from_db()
         return
+    run.status, run.finished_at = BacktestRun.Status.SUCCEEDED, at
+    for name, value in columns.items():
+        setattr(run, name, value)
     periods = facts["periods_per_year"]
     record_trial(run, sharpe_per_bar=computed.numbers["sharpe_ratio"] / periods**0.5)
-    if run.strategy_version is not None:
-        _record_performance(run, run.strategy_version, computed, columns)
-    events.send_on_commit(events.backtest_finished, run_id=str(run.pk))
-    if len(run.symbols) <= CHECKED_SYMBOLS:
-        enqueue(
-            EXAMINE_TASK,
-            key=f"examine:{run.pk}",
-            title=f"Examine {run.title}"[:200],
-            owner=run.owner,
-            result_url=run.get_absolute_url() + "#agreement",
-            run_id=str(run.pk),
+    if run.strategy_version_id is not None:
+        versions = StrategyVersion.objects.filter(pk=run.strategy_version_id)
+        _record_performance(
+            run,
+            columns,
+            strategy_id=versions.values_list("strategy_id", flat=True).get(),
+            measured_at=computed.curves.times[-1].to_pydatetime(),
         )
+    events.send_on_commit(events.backtest_finished, run_id=str(run.pk))
 
 
 def _record_performance(
-    run: BacktestRun, version: StrategyVersion, computed: Computed, columns: dict[str, Any]
+    run: BacktestRun, columns: dict[str, Any], *, strategy_id: UUID, measured_at: datetime
 ) -> None:
     names = set(columns) - {"n_trades", "exposure"}
-    StrategyPerformance.objects.get_or_create(
+    performance = StrategyPerformance(
         run=run,
-        defaults={
-            "strategy_id": version.strategy_id,
-            "source": StrategyPerformance.Source.BACKTEST,
-            "measured_at": computed.curves.times[-1].to_pydatetime(),
-            "total_trades": columns["n_trades"],
-            **{name: columns[name] for name in names},
-        },
+        strategy_id=strategy_id,
+        source=StrategyPerformance.Source.BACKTEST,
+        measured_at=measured_at,
+        total_trades=columns["n_trades"],
+        **{name: columns[name] for name in names},
     )
+    StrategyPerformance.objects.bulk_create([performance], ignore_conflicts=True)
     live.publish(
-        f"strategy:{version.strategy_id}",
+        f"strategy:{strategy_id}",
         "invalidate",
         {"fragment": "backtests", "run": str(run.pk)},
+    )
+
+
+@transaction.atomic
+def _ask_for_examination(run: BacktestRun) -> None:
+    enqueue(
+        EXAMINE_TASK,
+        key=f"examine:{run.pk}",
+        title=f"Examine {run.title}"[:200],
+        owner=run.owner_id,
+        result_url=run.get_absolute_url() + "#agreement",
+        run_id=str(run.pk),
     )
 
 
@@ -268,7 +296,7 @@ def _enqueue(run: BacktestRun) -> Job:
         TASK,
         key=f"backtest:{run.pk}",
         title=f"Backtest {run.title}"[:200],
-        owner=run.owner,
+        owner=run.owner_id,
         result_url=reverse("strategies:backtest-detail", args=[run.pk]),
         run_id=str(run.pk),
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from alphastrat.marketdata.frames import find_series
 from alphastrat.marketdata.models import BarSeries
 
 
@@ -19,13 +18,11 @@ class Coverage:
     last_at: datetime | None
 
 
-def of(symbols: Sequence[str], *, timeframe: str) -> dict[str, Coverage]:
-    """Return what is held of each instrument, in the order given.
-
-    Raises InvalidInput if there are no such bars of one of them.
-    """
+def of(series: Iterable[BarSeries]) -> dict[str, Coverage]:
+    """Return what each series holds by the symbol of its instrument, in the order given."""
     return {
-        series.instrument.symbol: _coverage(series) for series in find_series(symbols, timeframe)
+        one.instrument.symbol: Coverage(one.bar_count, one.first_opened_at, one.last_closed_at)
+        for one in series
     }
 
 
@@ -49,7 +46,3 @@ def span(covered: Mapping[str, Coverage]) -> tuple[datetime | None, datetime | N
     firsts = [row.first_at for row in covered.values() if row.first_at]
     lasts = [row.last_at for row in covered.values() if row.last_at]
     return min(firsts, default=None), max(lasts, default=None)
-
-
-def _coverage(series: BarSeries) -> Coverage:
-    return Coverage(series.bar_count, series.first_opened_at, series.last_closed_at)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alphastrat.marketdata.frames import BarArrays, find_series, load_arrays
+from alphastrat.marketdata.models import BarSeries
 from strategies.quant.panel import Panel
 from strategies.services.specification import Specification
 
@@ -42,9 +43,19 @@ class Market:
     fingerprint: str
 
 
-def load(asked: Specification, *, warmup_bars: int, benchmark: str = "") -> Market:
-    """Read the bars of a checked specification that close after its start and by its end."""
-    whole = load_panel(asked.symbols, asked.timeframe, known_at=asked.end_at)
+def load(
+    asked: Specification,
+    *,
+    warmup_bars: int,
+    benchmark: str = "",
+    series: Sequence[BarSeries] = (),
+) -> Market:
+    """Read the bars of a checked specification that close after its start and by its end.
+
+    `series` are those of its symbols where they are known already.
+    """
+    found = series or find_series(asked.symbols, asked.timeframe)
+    whole = _panel(load_arrays(found, known_at=asked.end_at))
     start = int(whole.index.searchsorted(pd.Timestamp(asked.start_at), side="right"))
     first = max(0, start - warmup_bars - 1)
     history = whole.window(first, whole.n_bars)

@@ -112,13 +112,6 @@ def with_capital(curves: Curves) -> FloatArray:
     return equity[: ruined[0]] if ruined.size else equity
 
 
-def trips_of(result: SimulationResult) -> pd.DataFrame:
-    """Return the round trips as stored and exported, those still open last."""
-    trips = result.round_trips_frame(include_open=True)
-    trips["side"] = np.where(trips["side"] > 0, "long", "short")
-    return trips
-
-
 def headlines(numbers: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a run's metric columns; None where undefined or out of their range."""
     columns: dict[str, Any] = {}

@@ -15,6 +15,21 @@ import pandas as pd
 import pyarrow as pa
 
 from alphastrat.quant.types import FloatArray
+from strategies.quant.simulator import SimulationResult, reason_words
+
+# Waking threads takes longer than compressing a small table; the bytes are the same.
+_WORTH_THREADS = 1 << 20
+_AMOUNTS = (
+    "quantity",
+    "entry_price",
+    "exit_price",
+    "commission",
+    "slippage",
+    "borrow",
+    "pnl",
+    "mae",
+    "mfe",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +108,30 @@ def unpack_curves(block: bytes | memoryview) -> Curves:
     )
 
 
+def pack_round_trips(result: SimulationResult) -> bytes:
+    """Return the round trips of a simulation as one block, those still open last."""
+    closed, still_open = result.round_trips, result.open_trips
+
+    def both(name: str) -> np.ndarray[Any, Any]:
+        return np.concatenate([getattr(closed, name), getattr(still_open, name)])
+
+    times = result.index.as_unit("us").asi8
+    entry, leave = both("entry_bar"), both("exit_bar")
+    text, moment = pa.large_string(), pa.timestamp("us", tz="UTC")
+    columns = {
+        "symbol": pa.array([result.symbols[j] for j in both("asset")], text),
+        "entry_time": pa.array(times[entry], moment),
+        "exit_time": pa.array(times[leave], moment, mask=leave < 0),
+        "side": pa.array(np.where(both("side") > 0, "long", "short").tolist(), text),
+        "entry_bar": entry,
+        "exit_bar": leave,
+        **{name: pa.array(both(name), from_pandas=True) for name in _AMOUNTS},
+        "exit_reason": pa.array(reason_words(both("exit_reason")), text),
+        "return": pa.array(both("returns"), from_pandas=True),
+    }
+    return _write(columns, {})
+
+
 def pack_trips(trips: pd.DataFrame) -> bytes:
     """Return a frame of round trips as one block of bytes."""
     return _write({str(name): pa.array(trips[name], from_pandas=True) for name in trips}, {})
@@ -107,7 +146,7 @@ def unpack_trips(block: bytes | memoryview) -> pd.DataFrame:
 def _write(columns: Mapping[str, Any], meta: Mapping[str, str]) -> bytes:
     table = pa.table(dict(columns)).replace_schema_metadata(dict(meta))
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=table.nbytes > _WORTH_THREADS)
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     block: bytes = sink.getvalue().to_pybytes()

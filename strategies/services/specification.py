@@ -12,7 +12,8 @@ from typing import Any
 
 from alphastrat.core.errors import InvalidInput, NotEnoughData
 from alphastrat.core.jsonable import jsonable
-from alphastrat.marketdata.models import Instrument
+from alphastrat.marketdata.frames import held_series, in_order
+from alphastrat.marketdata.models import BarSeries, Instrument
 from alphastrat.quant.calendars import periods_per_year
 from alphastrat.quant.types import Timeframe
 from strategies.models import BacktestRun, StrategyVersion
@@ -70,6 +71,7 @@ class Plan:
     """A checked specification and what it will need."""
 
     specification: Specification
+    series: tuple[BarSeries, ...]
     exchange: str
     currency: str
     warmup_bars: int
@@ -133,8 +135,12 @@ def check(asked: Specification) -> Plan:
     with _collecting(problems):
         parameters = check_parameters(asked.plugin, asked.parameters)
     instruments: list[Instrument] = []
+    held: dict[str, BarSeries] = {}
     with _collecting(problems):
-        instruments = find_instruments(asked.symbols)
+        wanted = _wanted(asked.symbols)
+        # One look answers both: who is known, and what is held of them.
+        held = held_series(_spellings(wanted), asked.timeframe)
+        instruments = _named(wanted, {symbol: one.instrument for symbol, one in held.items()})
     symbols = tuple(instrument.symbol for instrument in instruments)
     for part in (_check_period, _check_account, check_terms):
         with _collecting(problems):
@@ -148,7 +154,7 @@ def check(asked: Specification) -> Plan:
         exit_rules=complete_exits(asked.exit_rules),
         sizing=complete_sizing(asked.sizing),
     )
-    return _plan(checked, instruments)
+    return _plan(checked, instruments, held)
 
 
 def check_terms(asked: Specification) -> SimulationConfig:
@@ -174,6 +180,15 @@ def check_terms(asked: Specification) -> SimulationConfig:
 
 def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     """Return the instruments in the order asked; raises InvalidInput naming unknown symbols."""
+    return _named(_wanted(symbols), {})
+
+
+def with_periods(config: SimulationConfig, n_periods: float) -> SimulationConfig:
+    """Return the configuration with the bars per year of the bars it runs on."""
+    return replace(config, periods_per_year=n_periods)
+
+
+def _wanted(symbols: Sequence[str]) -> list[str]:
     wanted = list(dict.fromkeys(symbol.strip() for symbol in symbols if symbol.strip()))
     if not wanted:
         raise InvalidInput(
@@ -185,9 +200,15 @@ def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
             f"A backtest takes at most {MAX_SYMBOLS} instruments.",
             fields={"symbols": f"{len(wanted)} were named."},
         )
-    known = {
-        found.symbol: found for found in Instrument.objects.filter(symbol__in=_spellings(wanted))
-    }
+    return wanted
+
+
+def _named(wanted: Sequence[str], known: dict[str, Instrument]) -> list[Instrument]:
+    """Return the instruments of the symbols; those not known yet are looked up."""
+    missing = [symbol for symbol in wanted if symbol not in known]
+    if missing:
+        looked_up = Instrument.objects.filter(symbol__in=_spellings(missing))
+        known = known | {found.symbol: found for found in looked_up}
     found = [known.get(symbol) or known.get(symbol.upper()) for symbol in wanted]
     unknown = [symbol for symbol, instrument in zip(wanted, found, strict=True) if not instrument]
     if unknown:
@@ -196,11 +217,6 @@ def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
             fields={"symbols": _suggest(unknown)},
         )
     return [instrument for instrument in found if instrument]
-
-
-def with_periods(config: SimulationConfig, n_periods: float) -> SimulationConfig:
-    """Return the configuration with the bars per year of the bars it runs on."""
-    return replace(config, periods_per_year=n_periods)
 
 
 def _check_period(asked: Specification) -> None:
@@ -226,7 +242,9 @@ def _check_account(asked: Specification) -> None:
         raise InvalidInput(_sentence(problems), fields=problems)
 
 
-def _plan(asked: Specification, instruments: list[Instrument]) -> Plan:
+def _plan(
+    asked: Specification, instruments: list[Instrument], held: Mapping[str, BarSeries]
+) -> Plan:
     strategy = registry.build(asked.plugin, asked.parameters)
     currencies = sorted({instrument.currency for instrument in instruments})
     if len(currencies) > 1:
@@ -234,7 +252,8 @@ def _plan(asked: Specification, instruments: list[Instrument]) -> Plan:
             f"The instruments are quoted in {', '.join(currencies)}.",
             fields={"symbols": "One account has one currency: choose instruments that share it."},
         )
-    covered = coverage.of(asked.symbols, timeframe=asked.timeframe)
+    series = in_order(held, asked.symbols, timeframe=asked.timeframe)
+    covered = coverage.of(series)
     needed = strategy.warmup_bars + 2
     _check_coverage(asked, covered, needed=needed)
     n_bars = sum(
@@ -243,6 +262,7 @@ def _plan(asked: Specification, instruments: list[Instrument]) -> Plan:
     exchanges = [instrument.exchange for instrument in instruments]
     return Plan(
         specification=asked,
+        series=tuple(series),
         exchange=max(set(exchanges), key=exchanges.count),
         currency=currencies[0],
         warmup_bars=strategy.warmup_bars,

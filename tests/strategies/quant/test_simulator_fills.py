@@ -354,7 +354,7 @@ def test_an_open_position_is_marked_and_kept_apart() -> None:
     assert len(result.round_trips) == 0
     assert result.open_trips.pnl.tolist() == [200.0]
     assert result.open_trips.exit_bar.tolist() == [-1]
-    assert result.round_trips_frame(include_open=True)["exit_reason"].tolist() == ["open"]
+    assert reason_words(result.open_trips.exit_reason) == ["open"]
 
 
 def test_signals_of_other_bars_are_refused() -> None:
