@@ -24,7 +24,7 @@ from strategies.quant import registry
 from strategies.quant.memo import memo
 from strategies.quant.panel import Panel
 from strategies.quant.signals import PanelSignals, next_position, panel_signals, signal_type
-from strategies.services import market
+from strategies.services.live_bars import load_live_panel
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,18 @@ class _Windows:
         """Read the bars of every instrument that one of the strategies looks at, in one go."""
         wanted = {symbol for one in strategies for symbol in _version(one).symbols}
         if wanted:
-            self.whole = market.load_panel(sorted(wanted), self.timeframe, known_at=self.known_at)
+            self.whole = load_live_panel(sorted(wanted), self.timeframe, known_at=self.known_at)
+
+    def covers(self, strategy: Strategy) -> bool:
+        """Say whether there are bars of every instrument that a strategy looks at."""
+        held = () if self.whole is None else self.whole.symbols
+        missing = set(_version(strategy).symbols) - set(held)
+        if missing:
+            logger.warning(
+                "no signals without bars",
+                extra={"strategy": str(strategy.pk), "symbols": sorted(missing)},
+            )
+        return not missing
 
     def answer(self, strategy: Strategy, n_rows: int) -> PanelSignals:
         """Return the plug-in's wishes on the newest bars, at least `n_rows` settled ones."""
@@ -167,7 +178,7 @@ def _grouped(
         group = [one for one in strategies if one.timeframe == timeframe]
         windows = _Windows(timeframe, known_at)
         windows.load(group)
-        yield windows, group
+        yield windows, [strategy for strategy in group if windows.covers(strategy)]
 
 
 def _signals_of(
@@ -222,7 +233,7 @@ def _signal(
         strength=float(answer.strength[t, j]),
         price=price,
         closed_at=answer.index[t].to_pydatetime(),
-        metadata=jsonable({"from": side, "indicators": values}),
+        metadata=jsonable({"from": side, "wish": int(answer.wishes[t, j]), "indicators": values}),
     )
 
 
