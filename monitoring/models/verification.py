@@ -36,10 +36,11 @@ class Expectation(UUIDModel):
     n_bars = models.PositiveIntegerField()
     n_trades = models.PositiveIntegerField()
     periods_per_year = models.FloatField()
-    # Returns per bar (float64) and the quantiles of the envelope, as the archive packs them.
+    # Returns per bar (float64).
     returns = models.BinaryField()
+    # Scalars, alarm levels and cone, as monitoring.services.packing packs them.
     envelope = models.BinaryField()
-    # Scalars by name, as monitoring.quant.expectations defines them.
+    # The same for people, with regimes and how it was made.
     summary = models.JSONField(default=dict)
 
     class Meta:
@@ -71,9 +72,14 @@ class Shadow(models.Model):
     computed_to = models.DateTimeField(help_text="Close of the newest bar in it.")
     data_fingerprint = models.CharField(max_length=64, blank=True)
     n_bars = models.PositiveIntegerField()
-    # Times (int64 microseconds), returns (float64) and fills, as the archive packs them.
+    # Times (int64 microseconds) and returns (float64), one after the other.
     curves = models.BinaryField()
+    # Fills on the bars as they are now, and as each was when it was first computed.
     fills = models.BinaryField()
+    known_fills = models.BinaryField(default=bytes)
+    # Which live fill belongs to which, and the revision of the account it was found at.
+    matched = models.BinaryField(default=bytes)
+    revision = models.PositiveBigIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"Shadow of {self.account_id} to {self.computed_to:%Y-%m-%d %H:%M}"
