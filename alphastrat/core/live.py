@@ -39,6 +39,26 @@ _RECORD = """
 """
 
 
+# As above, for many events of which several may belong to one topic: they are numbered in order.
+_RECORD_MANY = """
+    WITH news AS (
+        SELECT topic, kind, payload, place, count(*) OVER (PARTITION BY topic) AS n,
+               row_number() OVER (PARTITION BY topic ORDER BY place) AS turn
+        FROM unnest(%s::text[], %s::text[], %s::jsonb[])
+             WITH ORDINALITY AS u (topic, kind, payload, place)
+    ), numbered AS (
+        INSERT INTO core_livetopic AS t (topic, head)
+        SELECT topic, max(n) FROM news GROUP BY topic ORDER BY topic
+        ON CONFLICT (topic) DO UPDATE SET head = t.head + EXCLUDED.head
+        RETURNING topic, head
+    ), recorded AS (
+        INSERT INTO core_liveevent (topic, sequence, kind, payload, created_at)
+        SELECT topic, head - n + turn, kind, payload, %s FROM numbered JOIN news USING (topic)
+    )
+    SELECT place, head - n + turn FROM numbered JOIN news USING (topic) ORDER BY place
+"""
+
+
 def publish(topic: str, kind: str, payload: dict[str, Any]) -> None:
     """Record an event of `topic` in this transaction and send it once that is committed."""
     publish_to([topic], kind, payload)
@@ -52,6 +72,22 @@ def publish_to(topics: Sequence[str], kind: str, payload: dict[str, Any]) -> Non
         cursor.execute(_RECORD, [list(topics), [document] * len(topics), kind, at])
         sequences = cursor.fetchall()
     for topic, sequence in sequences:
+        event = LiveEvent(topic=topic, sequence=sequence, kind=kind, payload=content, created_at=at)
+        transaction.on_commit(partial(_send, event), robust=True)
+
+
+def publish_many(news: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+    """Record many (topic, kind, payload) in this transaction with one statement; see `publish`."""
+    if not news:
+        return
+    at = now()
+    topics, kinds, payloads = zip(*news, strict=True)
+    contents = [jsonable(payload) for payload in payloads]
+    documents = [json.dumps(content) for content in contents]
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD_MANY, [list(topics), list(kinds), documents, at])
+        sequences = [sequence for _, sequence in cursor.fetchall()]
+    for topic, kind, content, sequence in zip(topics, kinds, contents, sequences, strict=True):
         event = LiveEvent(topic=topic, sequence=sequence, kind=kind, payload=content, created_at=at)
         transaction.on_commit(partial(_send, event), robust=True)
 
