@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,6 +115,31 @@ def secret_key(var: Path) -> str:
     if not path.exists():
         _write_secret_once(path, secrets.token_urlsafe(50))
     return path.read_text(encoding="ascii").strip()
+
+
+def encryption_keys(var: Path) -> list[str]:
+    """Return ALPHASTRAT_ENCRYPTION_KEYS, newest first, or the one key kept in var/."""
+    given = env_secret("ALPHASTRAT_ENCRYPTION_KEYS") or env_secret("ALPHASTRAT_ENCRYPTION_KEY")
+    keys = [key for key in re.split(r"[,\s]+", given) if key]
+    for number, key in enumerate(keys, start=1):
+        if not _is_fernet_key(key):
+            raise ConfigurationError(
+                f"Key {number} of ALPHASTRAT_ENCRYPTION_KEYS must be 32 bytes in URL-safe base64; "
+                "`manage.py encryption_key` makes one."
+            )
+    if keys:
+        return keys
+    path = var / "encryption_key"
+    if not path.exists():
+        _write_secret_once(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    return [path.read_text(encoding="ascii").strip()]
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(key)) == 32
+    except ValueError:
+        return False
 
 
 def _write_secret_once(path: Path, value: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from alphastrat.core.constraints import choices_check
+from alphastrat.core.errors import ConflictError
 from alphastrat.core.models import TimeStampedModel, UUIDModel
 from monitoring.models.rule import Severity
 
@@ -38,11 +41,19 @@ class Transport(UUIDModel, TimeStampedModel):
     kind = models.CharField(max_length=7, choices=TransportKind)
     # Fernet tokens; monitoring.services.credentials is the only door.
     address = models.BinaryField()
+    # What may be shown of the address.
+    hint = models.CharField(max_length=120, blank=True)
     signing_key = models.BinaryField(null=True, blank=True)
+    # Signs as well for a day after a rotation, so that receivers can change over.
+    previous_signing_key = models.BinaryField(null=True, blank=True)
+    key_rotated_at = models.DateTimeField(null=True, blank=True)
     minimum_severity = models.CharField(max_length=8, choices=Severity, default=Severity.WARNING)
     # Only what nobody acknowledged in time.
     is_for_escalation = models.BooleanField(default=False)
+    sends_recovery = models.BooleanField(default=True)
     is_enabled = models.BooleanField(default=True)
+    tested_at = models.DateTimeField(null=True, blank=True)
+    test_error = models.CharField(max_length=300, blank=True)
 
     objects = TransportQuerySet.as_manager()
 
@@ -73,6 +84,20 @@ class NotificationStatus(models.TextChoices):
 UNSENT = (NotificationStatus.QUEUED, NotificationStatus.SENDING)
 
 
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    """Notifications by owner and state."""
+
+    def for_user(self, user: Any) -> NotificationQuerySet:
+        """Return what was sent to the user; an administrator sees all of it."""
+        return self if user.has_role("admin") else self.filter(transport__owner=user)
+
+    def listed(self) -> NotificationQuerySet:
+        return self.select_related("alert", "event", "transport")
+
+    def dead(self) -> NotificationQuerySet:
+        return self.filter(status=NotificationStatus.DEAD)
+
+
 class Notification(UUIDModel):
     """One message about one alert event over one transport: the outbox."""
 
@@ -91,12 +116,20 @@ class Notification(UUIDModel):
     payload = models.JSONField(default=dict)
     attempts = models.PositiveSmallIntegerField(default=0)
     queued_at = models.DateTimeField()
+    # When the row was written, by the clock of the database.
+    stored_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
+    # Who sends it now. A claim moves `due_at` on, again and again while it lasts: that of a dead
+    # sender comes due by itself.
     claimed_at = models.DateTimeField(null=True, blank=True)
+    claimed_by = models.CharField(max_length=64, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     accepted_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=500, blank=True)
+    mute_reason = models.CharField(max_length=300, blank=True)
+
+    objects = NotificationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-queued_at"]
@@ -106,13 +139,42 @@ class Notification(UUIDModel):
                 condition=Q(status__in=UNSENT) ^ Q(ended_at__isnull=False),
                 name="monitoring_notification_ended_has_time",
             ),
+            models.CheckConstraint(
+                condition=Q(status="muted") ^ Q(mute_reason=""),
+                name="monitoring_notification_muted_has_reason",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="sending") | Q(claimed_at__isnull=False),
+                name="monitoring_notification_sending_is_claimed",
+            ),
         ]
         indexes = [
             # The sender's next messages.
             models.Index(
                 fields=["due_at"], condition=Q(status__in=UNSENT), name="monitoring_outbox"
-            )
+            ),
+            # The deliveries of one transport, newest first.
+            models.Index(fields=["transport", "-queued_at"], name="monitoring_notification_newest"),
         ]
 
     def __str__(self) -> str:
         return f"{self.title} over {self.transport_id}"
+
+    @property
+    def delay(self) -> timedelta | None:
+        """Return the time from being stored to being accepted; None while it is not."""
+        return None if self.accepted_at is None else self.accepted_at - self.stored_at
+
+    def send_again(self, *, at: datetime) -> None:
+        """Queue a message that was given up, with the same key and fresh attempts."""
+        changed = Notification.objects.filter(pk=self.pk, status=NotificationStatus.DEAD).update(
+            status=NotificationStatus.QUEUED,
+            due_at=at,
+            attempts=0,
+            ended_at=None,
+            claimed_at=None,
+            claimed_by="",
+        )
+        if not changed:
+            raise ConflictError("This message is not given up: it was sent, or is on its way.")
+        self.refresh_from_db()
