@@ -16,7 +16,7 @@ from portfolio.models.portfolio import (
     TradingState,
 )
 from portfolio.models.position import EquityPoint, Position
-from portfolio.models.risk import RiskAction, RiskLimits
+from portfolio.models.risk import RiskAction, RiskLimits, StrategyStanding
 
 __all__ = [
     "CAPITAL_MOVEMENTS",
@@ -40,5 +40,6 @@ __all__ = [
     "RebalanceTrade",
     "RiskAction",
     "RiskLimits",
+    "StrategyStanding",
     "TradingState",
 ]

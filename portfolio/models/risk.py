@@ -85,3 +85,29 @@ class RiskAction(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.trading_state} ({self.code})"
+
+
+class StrategyStanding(models.Model):
+    """What a strategy may do now, beside its portfolio's trading state."""
+
+    strategy = models.OneToOneField(
+        "strategies.Strategy", models.CASCADE, primary_key=True, related_name="standing"
+    )
+    trading_state = models.CharField(
+        max_length=8, choices=TradingState, default=TradingState.ACTIVE
+    )
+    # Share of its size that the drawdown limit leaves it.
+    scale = models.DecimalField(max_digits=5, decimal_places=4, default=1)
+    reason = models.CharField(max_length=300, blank=True)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            choices_check("portfolio_standing_state", "trading_state", TradingState.values),
+            models.CheckConstraint(
+                condition=Q(scale__gte=0, scale__lte=1), name="portfolio_standing_scale_in_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.strategy_id}: {self.trading_state}"
