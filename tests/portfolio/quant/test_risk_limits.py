@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from alphastrat.quant.types import Side
 from portfolio.quant.drawdown_control import allowed_scale
-from portfolio.quant.risk_limits import (
+from portfolio.quant.order_checks import (
     AccountFacts,
-    DenialCode,
     OrderFacts,
     PortfolioFacts,
-    RiskLimits,
-    TradingState,
     check_order,
     is_reducing,
 )
+from portfolio.quant.risk_limits import DenialCode, RiskLimits, TradingState, limits_from
 
 NONE = RiskLimits(**dict.fromkeys(RiskLimits.__dataclass_fields__))
 BUY_100 = OrderFacts(
@@ -83,7 +81,8 @@ def test_a_limit_denies_just_beyond_its_edge(name, holds, broken, code, value):
     denials = check_order(BUY_100, ACCOUNT, with_limit(name, broken), portfolio=PORTFOLIO)
     assert codes(denials) == [code]
     assert denials[0].value == Decimal(value)
-    assert denials[0].limit == Decimal(str(broken))
+    assert denials[0].bound == Decimal(str(broken))
+    assert denials[0].limit == name
 
 
 def test_every_limit_has_an_edge_in_the_table():
@@ -173,6 +172,20 @@ def test_limits_of_the_wrong_sign_are_refused():
         RiskLimits(drawdown=Decimal("0.15"))
     with pytest.raises(ValueError, match="heat must be positive"):
         RiskLimits(heat=Decimal(0))
+
+
+def test_the_narrowest_scope_wins_and_none_takes_a_limit_away():
+    limits = limits_from({"heat": "0.05", "drawdown": "-0.2"}, {"heat": 0.04, "drawdown": None})
+    assert (limits.heat, limits.drawdown) == (Decimal("0.04"), None)
+    assert limits.leverage == RiskLimits().leverage
+
+
+@pytest.mark.parametrize(
+    "values", [{"speed": "1"}, {"heat": "much"}, {"heat": "NaN"}, {"drawdown": "0.1"}]
+)
+def test_stored_limits_are_checked(values):
+    with pytest.raises(ValueError):
+        limits_from(values)
 
 
 @given(
