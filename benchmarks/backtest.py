@@ -15,6 +15,8 @@ of the run and ends itself.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -32,6 +34,7 @@ CASES: tuple[tuple[str, tuple[str, ...], date, date], ...] = (
 )
 COSTS = {"commission_bps": 1.0, "slippage_bps": 2.0}
 REPEATS = 60
+STARTS, RUNS_AFTER_START = 5, 10
 
 
 class Stopwatch:
@@ -111,14 +114,55 @@ def measure(watch: Stopwatch, ask: Callable[[], Any], asked: Any) -> str:
     )
 
 
+def after_start(database: str, queued: list[str]) -> None:
+    """Print how long the first and later jobs take in workers that have just been forked."""
+    import django
+
+    django.setup()
+    from django.db import connection, connections
+    from django.utils.module_loading import autodiscover_modules
+
+    from alphastrat.core import jobs
+
+    connection.settings_dict["NAME"] = database
+    autodiscover_modules("tasks")
+    jobs.async_task = lambda *_, **__: None  # type: ignore[attr-defined]
+    print(f"warming the worker: {seconds(jobs.warm_up):.2f} s", end="; ", flush=True)
+    connections.close_all()
+    times = [_forked(queued[n::STARTS]) for n in range(STARTS)]
+    first, second, tenth = (median(row[n] for row in times) * 1e3 for n in (0, 1, 9))
+    print(
+        f"whole job after a fork: first {first:.0f} ms, second {second:.0f} ms, "
+        f"tenth {tenth:.0f} ms (median of {STARTS} starts)"
+    )
+
+
+def _forked(queued: list[str]) -> list[float]:
+    """Return the seconds of each job in a forked worker, warmed as `run_worker` does it."""
+    from alphastrat.core import jobs
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        jobs.warm_up()
+        times = [seconds(lambda job_id=job_id: jobs.run_job(job_id)) for job_id in queued]  # type: ignore[misc]
+        os.write(writing, repr(times).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        return [float(value) for value in answer.read().strip("[]").split(",")]
+
+
 def main() -> None:
     """Print the times and their ratios."""
     with scratch_database():
+        from django.db import connection
         from django.utils.timezone import now
 
         from alphastrat.accounts.models import User
         from alphastrat.core import jobs
-        from strategies import tasks
+        from strategies import tasks  # noqa: F401 - registers what a worker can do
         from strategies.services.backtesting import request_backtest
         from tests.strategies.builders import make_market
 
@@ -126,17 +170,23 @@ def main() -> None:
         owner = User.objects.create_user("bench", password="bench", role="trader")
         make_market(*SYMBOLS)
         watch = Stopwatch()
-        print(f"warming the worker ({tasks.__name__}): {seconds(jobs.warm_up):.2f} s")
+        jobs.warm_up()
         cases = {label: specified(names, start, end) for label, names, start, end in CASES}
 
         def asking(asked: Any) -> Callable[[], Any]:
             return lambda: request_backtest(owner, asked, at=now())
 
-        early = [watch.run(asking(cases[CASES[0][0]]))[0] * 1e3 for _ in range(10)]
-        print(f"after the worker's start: first {early[0]:.1f} ms, tenth {early[-1]:.1f} ms")
+        short = asking(cases[CASES[0][0]])
+        watch.run(short)
+        queued = [str(short().job_id) for _ in range(STARTS * RUNS_AFTER_START)]
+        command = [sys.executable, "-m", "benchmarks.backtest", connection.settings_dict["NAME"]]
+        subprocess.run([*command, *queued], check=True)
         for label, asked in cases.items():
             print(f"{label}: {measure(watch, asking(asked), asked)}")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        after_start(sys.argv[1], sys.argv[2:])
+    else:
+        main()

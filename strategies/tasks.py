@@ -37,7 +37,8 @@ def examine_run(progress: JobProgress, *, run_id: str) -> dict[str, Any]:
 
 @on_worker_start
 def warm_up() -> None:
-    """Load what every backtest needs: the compiled kernel, plug-ins and calendars."""
+    """Load what every backtest needs: the compiled kernels, plug-ins, calendars, both engines."""
     simulator.warm()
     registry.load_builtin_plugins()
     calendars.periods_per_year(Timeframe.DAY_1, "XNYS")
+    backtesting.rehearse()

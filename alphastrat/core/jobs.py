@@ -16,10 +16,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
 from django.db.models import F
+from django.urls import reverse
 from django.utils.timezone import now
 from django_q.brokers import get_broker
 from django_q.tasks import async_task
@@ -67,13 +69,21 @@ def job_task(function: TaskFunction) -> TaskFunction:
 
 
 def on_worker_start(function: Callable[[], None]) -> Callable[[], None]:
-    """Register what a worker loads before it forks, so that its first job is as fast as any."""
+    """Register what a worker rehearses, so that its first job is as fast as any.
+
+    Run before the workers are forked, and again in each of them.
+    """
     _warm_ups.append(function)
     return function
 
 
 def warm_up() -> None:
-    """Run everything registered with `on_worker_start`."""
+    """Rehearse what is registered with `on_worker_start`, and a job that there is not."""
+    # The first address that is asked for loads every view and API schema.
+    reverse("core:job-list")
+    nobody = Job(id=uuid4())
+    _claim(str(nobody.pk), at=now())
+    JobProgress(nobody).finish(Job.Status.SUCCEEDED)
     for function in _warm_ups:
         function()
 

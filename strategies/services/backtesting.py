@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.urls import reverse
+from django.utils.timezone import now
 
 from alphastrat.core import events, live
 from alphastrat.core.errors import AlphaStratError, ConflictError, InvalidInput
 from alphastrat.core.jobs import enqueue
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
+from alphastrat.marketdata.frames import held_series
 from alphastrat.quant.types import FloatArray
 from strategies.models import BacktestRun, StrategyPerformance, StrategyVersion
 from strategies.quant import registry
@@ -177,6 +179,31 @@ def compute(
     )
 
 
+def rehearse() -> None:
+    """Compute a made-up backtest by both engines and store it in a run that there is not.
+
+    Called when a worker starts: what the first backtest would import, compile and remember is
+    there already, and so is what the database looks up for its statements.
+    """
+    nobody = BacktestRun(plugin="rsi_mean_reversion")
+    _claim(str(nobody.pk), at=now())
+    asked = specification.Specification(
+        plugin=nobody.plugin,
+        symbols=("A", "B"),
+        start=date(2024, 1, 1),
+        end=date(2024, 6, 30),
+        costs={"slippage_bps": 1.0},
+    )
+    held_series(asked.symbols, asked.timeframe)
+    loaded = market.made_up(asked.symbols, start_at=asked.start_at, n_bars=120)
+    computed = compute(asked, loaded, n_periods=252.0)
+    second_engine.agreement(computed.result, loaded.panel, signals_of(asked, loaded))
+    facts = _facts(nobody, computed, loaded, n_periods=252.0, warmup_bars=0)
+    _write(nobody, computed, measuring.headlines(computed.numbers), facts, at=now())
+    for plugin in registry.plugin_keys():
+        provenance.code_version(plugin)
+
+
 def signals_of(asked: specification.Specification, loaded: market.Market) -> PanelSignals:
     """Return the plug-in's wishes inside the period, knowing the warm-up bars before it."""
     try:
@@ -208,39 +235,35 @@ def _compute(run: BacktestRun, *, report: Report) -> tuple[Computed, dict[str, A
     report(1, f"{STEPS[1]} {loaded.panel.n_bars} bars of {loaded.panel.n_assets} instruments")
     computed = compute(plan.specification, loaded, n_periods=n_periods)
     report(2, STEPS[2])
-    facts = {
+    facts = _facts(run, computed, loaded, n_periods=n_periods, warmup_bars=plan.warmup_bars)
+    return computed, facts
+
+
+def _facts(
+    run: BacktestRun,
+    computed: Computed,
+    loaded: market.Market,
+    *,
+    n_periods: float,
+    warmup_bars: int,
+) -> dict[str, Any]:
+    return {
         "data_fingerprint": loaded.fingerprint,
         "code_version": provenance.code_version(run.plugin),
         "library_versions": provenance.library_versions(),
         "n_bars": int(loaded.panel.has_bar.sum()),
         "periods_per_year": n_periods,
         "findings": find_faults(
-            computed.result, loaded, plugin=run.plugin, warmup_bars=plan.warmup_bars
+            computed.result, loaded, plugin=run.plugin, warmup_bars=warmup_bars
         ),
     }
-    return computed, facts
 
 
 @transaction.atomic
 def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: datetime) -> None:
     """Store a result with all that follows from it; leave a run that has ended meanwhile."""
     columns = measuring.headlines(computed.numbers)
-    stored = BacktestRun.objects.filter(pk=run.pk, status=BacktestRun.Status.RUNNING).update(
-        status=BacktestRun.Status.SUCCEEDED,
-        finished_at=at,
-        metrics=jsonable(
-            {
-                "strategy": computed.numbers,
-                "benchmark": computed.benchmark_numbers,
-                "worst_drawdowns": measuring.worst_drawdowns(computed.curves),
-            }
-        ),
-        curves=run_archive.pack_curves(computed.curves),
-        trades=run_archive.pack_round_trips(computed.result),
-        **columns,
-        **jsonable(facts),
-    )
-    if not stored:
+    if not _write(run, computed, columns, facts, at=at):
         run.refresh_from_db()
         return
     run.status, run.finished_at = BacktestRun.Status.SUCCEEDED, at
@@ -257,6 +280,39 @@ def _store(run: BacktestRun, computed: Computed, facts: dict[str, Any], *, at: d
             measured_at=computed.curves.times[-1].to_pydatetime(),
         )
     events.send_on_commit(events.backtest_finished, run_id=str(run.pk))
+
+
+def _write(
+    run: BacktestRun,
+    computed: Computed,
+    columns: dict[str, Any],
+    facts: dict[str, Any],
+    *,
+    at: datetime,
+) -> bool:
+    running = BacktestRun.objects.filter(pk=run.pk, status=BacktestRun.Status.RUNNING)
+    written = running.update(
+        status=BacktestRun.Status.SUCCEEDED,
+        finished_at=at,
+        **_documents(computed),
+        **columns,
+        **jsonable(facts),
+    )
+    return bool(written)
+
+
+def _documents(computed: Computed) -> dict[str, Any]:
+    return {
+        "metrics": jsonable(
+            {
+                "strategy": computed.numbers,
+                "benchmark": computed.benchmark_numbers,
+                "worst_drawdowns": measuring.worst_drawdowns(computed.curves),
+            }
+        ),
+        "curves": run_archive.pack_curves(computed.curves),
+        "trades": run_archive.pack_round_trips(computed.result),
+    }
 
 
 def _record_performance(

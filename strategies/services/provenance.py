@@ -28,12 +28,16 @@ def code_version(plugin: str) -> str:
 
     The fingerprint covers the plug-in's own file, so that a user's strategy is part of it.
     """
-    digest = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((Path(settings.BASE_DIR) / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
+    digest = hashlib.sha256(_numeric_sources())
     digest.update(Path(inspect.getfile(registry.plugin(plugin))).read_bytes())
     return f"{settings.BUILD}+{digest.hexdigest()[:12]}"
+
+
+@cache
+def _numeric_sources() -> bytes:
+    folders = [Path(settings.BASE_DIR) / folder for folder in SOURCES]
+    files = (path for folder in folders for path in sorted(folder.rglob("*.py")))
+    return b"".join(path.read_bytes() for path in files)
 
 
 def _version(name: str) -> str:

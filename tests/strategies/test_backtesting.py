@@ -116,6 +116,34 @@ def test_a_second_delivery_changes_nothing(alice, market):
     assert Trial.objects.count() == 1
 
 
+def test_a_worker_killed_between_storing_and_asking_for_the_examination_asks_again(alice, market):
+    run = finished_run(alice)
+    Job.objects.filter(key=f"examine:{run.pk}").delete()
+    Job.objects.filter(pk=run.job_id).update(status="queued", finished_at=None)
+    jobs.run_job(str(run.job_id))
+    assert Job.objects.filter(key=f"examine:{run.pk}", owner=alice).count() == 1
+    assert Job.objects.get(pk=run.job_id).status == "succeeded"
+
+
+@pytest.mark.parametrize("symbols", [SYMBOLS[:1], SYMBOLS])
+def test_a_backtest_costs_few_statements_however_many_instruments(
+    alice, market, symbols, django_assert_max_num_queries
+):
+    finished_run(alice, symbols=symbols)  # derives the blocks of its bars
+    run = make_run(alice, symbols=symbols)
+    # Two claims, series, bars, result, trial, the examination's job, the end of this one, and
+    # two announcements; the rest are savepoints of the test's own transaction.
+    with django_assert_max_num_queries(18):
+        jobs.run_job(str(run.job_id))
+
+
+def test_a_worker_rehearses_without_leaving_a_trace(market):
+    jobs.warm_up()
+    assert not Job.objects.exists()
+    assert not BacktestRun.objects.exists()
+    assert not Trial.objects.exists()
+
+
 def test_the_same_question_twice_gives_the_same_numbers_and_counts_as_one_look(alice, market):
     first, second = finished_run(alice), finished_run(alice)
     assert bytes(first.curves) == bytes(second.curves)

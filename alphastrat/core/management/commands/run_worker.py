@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connections
 from django.utils.module_loading import autodiscover_modules
 from django_q.cluster import Cluster
+from django_q.signals import post_spawn
 from redis import RedisError
 
 from alphastrat.core.heartbeats import beat
@@ -33,8 +34,10 @@ class Command(BaseCommand):
         # A killed parent must not leave workers behind that nobody watches.
         os.register_at_fork(after_in_child=_die_with_parent)
         autodiscover_modules("tasks")
-        warm_up()
+        _rehearse()
         connections.close_all()
+        # A fork has no connection and copies each page of memory when it first touches it.
+        post_spawn.connect(_rehearse)
         cluster = Cluster()
         cluster.start()
         stop = threading.Event()
@@ -52,6 +55,14 @@ def _beat(cluster: Cluster) -> None:
     except (DatabaseError, InterfaceError, RedisError) as error:
         logger.warning("heartbeat withheld: %s", error)
         connections.close_all()
+
+
+def _rehearse(**_: Any) -> None:
+    """Warm up, or say why not: a server that is away now may be there for the first job."""
+    try:
+        warm_up()
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("warm-up ended early: %s", error)
 
 
 def _die_with_parent() -> None:
