@@ -133,9 +133,9 @@ def run(market: Market, wanted: Wanted, terms: Terms, exits: FloatArray, out: Ou
     # The loop itself touches bare arrays only: it is what a sweep spends its time in.
     for t in range(close.shape[0]):
         if is_pending:
-            cash = _at_open(t, cash, market, wanted, terms, exits, out)
+            cash = at_open(t, cash, market, wanted, terms, exits, out)
         if has_exits and (is_held or is_pending):
-            cash = _within_bar(t, cash, market, terms, exits, out)
+            cash = within_bar(t, cash, market, terms, exits, out)
         is_pending, is_held = counts[IS_RUINED] != 0, False
         equity = cash
         for j in range(close.shape[1]):
@@ -148,7 +148,7 @@ def run(market: Market, wanted: Wanted, terms: Terms, exits: FloatArray, out: Ou
                 if book[j, COOL] > 0.0:
                     book[j, COOL] -= 1.0
                 if quantity != 0.0:
-                    borrowed = _hold(t, j, market, terms, book)
+                    borrowed = hold(t, j, market, terms, book)
                     cash -= borrowed
                     equity -= borrowed
             out.positions[t, j] = quantity
@@ -181,7 +181,7 @@ def _write_open(market: Market, out: Outcome) -> None:
 
 
 @compiled
-def _at_open(
+def at_open(
     t: int,
     cash: float,
     market: Market,
@@ -190,13 +190,14 @@ def _at_open(
     exits: FloatArray,
     out: Outcome,
 ) -> float:
+    """Return the cash after a bar's open: exits first, then entries."""
     n_entries = 0
     for j in range(market.open.shape[1]):
         price = market.open[t, j]
         if np.isnan(price):
             continue
         side = int(np.sign(out.book[j, QUANTITY]))
-        target, reason = _target(
+        target, reason = side_wanted(
             side, wanted.wishes[int(out.book[j, LAST]), j], exits, out.book[j], out.counts
         )
         out.book[j, TARGET] = target
@@ -212,9 +213,10 @@ def _at_open(
 
 
 @compiled
-def _target(
+def side_wanted(
     side: int, wish: int, exits: FloatArray, book: FloatArray, counts: IntArray
 ) -> tuple[int, int]:
+    """Return the side wanted at the next open, and why a position leaves."""
     if counts[IS_RUINED] != 0:
         return 0, _RUIN
     target = next_position(side, wish)
@@ -364,9 +366,10 @@ def _leave(
 
 
 @compiled
-def _within_bar(
+def within_bar(
     t: int, cash: float, market: Market, terms: Terms, exits: FloatArray, out: Outcome
 ) -> float:
+    """Return the cash after stops and targets within a bar."""
     for j in range(market.open.shape[1]):
         book = out.book[j]
         if book[QUANTITY] == 0.0 or np.isnan(market.open[t, j]):
@@ -406,7 +409,8 @@ def _exit(t: int, j: int, market: Market, exits: FloatArray, book: FloatArray) -
 
 
 @compiled
-def _hold(t: int, j: int, market: Market, terms: Terms, book: FloatArray) -> float:
+def hold(t: int, j: int, market: Market, terms: Terms, book: FloatArray) -> float:
+    """Follow a position through a bar and return what borrowing it costs."""
     high, low = market.high[t, j], market.low[t, j]
     book[j, HELD] += 1.0
     if book[j, QUANTITY] > 0.0:
