@@ -1,0 +1,1 @@
+"""Where orders go: filled on paper here, or sent to a broker."""
