@@ -130,7 +130,7 @@ class RiskLimits:
 
     order_quantity: Decimal | None = None
     order_notional: Decimal | None = None
-    order_volume_share: Decimal | None = Decimal("0.10")
+    order_volume_share: Decimal | None = None
     orders_per_minute: int | None = 600
     position_quantity: Decimal | None = None
     position_notional: Decimal | None = None
