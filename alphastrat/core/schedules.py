@@ -33,6 +33,12 @@ RECURRING = (
         "Forget old intraday bars",
         timedelta(days=1),
     ),
+    Recurring(
+        "follow-shadows",
+        "monitoring.verification_tasks.refresh_shadows",
+        "Follow live strategies with their shadows",
+        timedelta(minutes=5),
+    ),
 )
 
 

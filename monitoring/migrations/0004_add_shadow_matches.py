@@ -4,25 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('monitoring', '0003_alert_due_times_without_rule_states'),
+        ("monitoring", "0003_alert_due_times_without_rule_states"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='shadow',
-            name='known_fills',
+            model_name="shadow",
+            name="known_fills",
             field=models.BinaryField(default=bytes),
         ),
         migrations.AddField(
-            model_name='shadow',
-            name='matched',
+            model_name="shadow",
+            name="matched",
             field=models.BinaryField(default=bytes),
         ),
         migrations.AddField(
-            model_name='shadow',
-            name='revision',
+            model_name="shadow",
+            name="revision",
             field=models.PositiveBigIntegerField(default=0),
         ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,20 @@ from strategies.services.configuration import (
 from strategies.services.specification import Specification, find_instruments
 
 COMPARED = ("plugin", "parameters", "symbols", "timeframe", "exit_rules", "sizing")
+
+
+Gate = Callable[[Strategy, str, str], None]
+_gates: list[Gate] = []
+
+
+def add_gate(gate: Gate) -> None:
+    """Let an upper app refuse steps of the lifecycle.
+
+    A gate takes strategy, new state and the reason given for overruling it, which may be empty;
+    it raises ConflictError to refuse.
+    """
+    if gate not in _gates:
+        _gates.append(gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +121,13 @@ def change_strategy(
 
 
 @transaction.atomic
-def move_strategy(strategy: Strategy, state: str, *, at: datetime) -> None:
-    """Move a strategy along its lifecycle; raises ConflictError where there is no such step."""
+def move_strategy(strategy: Strategy, state: str, *, at: datetime, reason: str = "") -> None:
+    """Move a strategy along its lifecycle; raises ConflictError where there is no such step.
+
+    A step that a gate refuses is taken all the same where a reason is given.
+    """
+    for gate in _gates:
+        gate(strategy, state, reason)
     before = strategy.state
     strategy.move_to(state, at=at)
     # The claim is an UPDATE, which the audit log does not see by itself.

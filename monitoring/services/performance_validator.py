@@ -1,0 +1,339 @@
+"""The verdict on every live strategy: one pass over all of them, whoever asks and how often.
+
+Evidence moves with closed bars and recorded fills only, so that a pass may run at any moment and
+any number of times: what it writes depends on what is known, not on how often it was looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+from django.db import connection, transaction
+
+from alphastrat.core import events, live
+from alphastrat.core.jsonable import jsonable
+from alphastrat.marketdata.live_market import market_time
+from alphastrat.quant.types import BoolArray, FloatArray, Timeframe
+from monitoring.models import VerificationTransition
+from monitoring.quant.checks import Check, Judgement
+from monitoring.quant.degradation import Assessment, Terms, assess
+from monitoring.quant.observations import LiveObservations
+from monitoring.quant.status import Standing, advance
+from monitoring.services.observations import (
+    Standings,
+    load_with_standings,
+    microseconds,
+    moment_of,
+)
+
+# A daily bar may be late by a long weekend, an intraday one by a night.
+PATIENCE = timedelta(days=4)
+INTRADAY_PATIENCE = timedelta(days=1)
+LONGEST_REASON = 400
+# How often a verdict that does not move is written all the same, to say that it was looked at.
+REWRITE = timedelta(minutes=1)
+
+_ENSURE = """
+    INSERT INTO monitoring_verification (strategy_id, account_id, created_at, updated_at, status,
+        reason, coverage, n_bars, n_trades, clean_bars, evidence, metrics, false_alarms_per_year,
+        tolerance, on_degraded)
+    SELECT s.id, a.id, %(at)s, %(at)s, 'insufficient', '', 0, 0, 0, 0, '{}', '{}', 0.5, 0.1, 'none'
+    FROM strategies s LEFT JOIN portfolio_account a ON a.strategy_id = s.id AND a.closed_at IS NULL
+    WHERE (%(ids)s::uuid[] IS NULL AND a.id IS NOT NULL) OR s.id = ANY(%(ids)s::uuid[])
+    ON CONFLICT (strategy_id) DO NOTHING
+"""
+# In order of the key, so that two passes never wait for each other in a circle.
+_LOCK = """
+    SELECT v.strategy_id FROM monitoring_verification v
+    WHERE %(ids)s::uuid[] IS NULL OR v.strategy_id = ANY(%(ids)s::uuid[])
+    ORDER BY v.strategy_id FOR UPDATE
+"""
+_WRITE = """
+    UPDATE monitoring_verification v SET
+        account_id = n.account_id, expectation_id = n.expectation_id, status = n.status,
+        reason = n.reason, score = n.score, coverage = n.coverage, e_value = n.e_value,
+        n_bars = n.n_bars, n_trades = n.n_trades, clean_bars = n.clean_bars,
+        evidence = n.evidence, metrics = n.metrics, observed_to = n.observed_to,
+        evaluated_at = %(at)s, updated_at = %(at)s,
+        status_since = CASE WHEN v.status = n.status AND v.status_since IS NOT NULL
+            THEN v.status_since ELSE %(at)s END
+    FROM unnest(%(strategy)s::uuid[], %(account)s::uuid[], %(expectation)s::uuid[],
+        %(status)s::text[], %(reason)s::text[], %(score)s::float8[], %(coverage)s::float8[],
+        %(e_value)s::float8[], %(n_bars)s::int[], %(n_trades)s::int[], %(clean_bars)s::int[],
+        %(evidence)s::jsonb[], %(metrics)s::jsonb[], %(observed_to)s::timestamptz[])
+        AS n (strategy_id, account_id, expectation_id, status, reason, score, coverage, e_value,
+            n_bars, n_trades, clean_bars, evidence, metrics, observed_to)
+    WHERE v.strategy_id = n.strategy_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one pass says about one strategy."""
+
+    strategy_id: UUID
+    owner_id: int
+    name: str
+    before: str
+    status: str
+    reason: str
+    score: float | None
+    coverage: float
+    e_value: float
+    action: str
+    observed_to: datetime | None
+    checks: tuple[Check, ...]
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the verdict is another than before; the first one is not a change."""
+        return bool(self.before) and self.before != self.status
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluated:
+    """A pass: what was looked at, what it amounts to, and what changed."""
+
+    observations: LiveObservations
+    assessment: Assessment
+    verifications: tuple[Verdict, ...]
+    transitions: tuple[Verdict, ...]
+
+
+@transaction.atomic
+def evaluate(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> Evaluated:
+    """Judge these strategies, or all with an open account, and store what has changed.
+
+    A change of verdict is stored with the evidence that caused it and announced on commit.
+    """
+    scope = {"ids": None if strategy_ids is None else list(strategy_ids), "at": at}
+    with connection.cursor() as cursor:
+        cursor.execute(_ENSURE, scope)
+        cursor.execute(_LOCK, scope)
+    loaded = load_with_standings(strategy_ids, at=at)
+    observations, standings = loaded.observations, loaded.standings
+    found = assess(observations, terms_of(standings))
+    verdicts, clean_bars = _verdicts(observations, standings, found, at=at)
+    _write(observations, standings, found, verdicts, clean_bars, at=at)
+    changed = tuple(one for one in verdicts if one.has_changed)
+    _record(changed, observations, at=at)
+    return Evaluated(observations, found, verdicts, changed)
+
+
+def judgement(
+    observations: LiveObservations, standings: Standings, found: Assessment, *, at: datetime
+) -> Judgement:
+    """Return the checks of every strategy as they are at `at`."""
+    days, is_stale = _ages(observations, at=at)
+    return Judgement(
+        observations,
+        found,
+        hard_drawdown=standings.hard_drawdown,
+        days_since_bar=days,
+        is_stale=is_stale,
+    )
+
+
+def terms_of(standings: Standings) -> Terms:
+    """Return how each strategy is judged."""
+    return Terms(
+        budget=standings.budget,
+        tolerance=standings.tolerance,
+        hard_drawdown=standings.hard_drawdown,
+        first=standings.first,
+        volatility_limits=standings.volatility_limits,
+    )
+
+
+def _verdicts(
+    observations: LiveObservations, standings: Standings, found: Assessment, *, at: datetime
+) -> tuple[tuple[Verdict, ...], list[int]]:
+    before = np.array([_code(word) for word in standings.status], np.int64)
+    codes, clean_bars = advance(
+        before,
+        standings.clean_bars,
+        found.called_for,
+        first_new=standings.first_new,
+        may_recover=standings.may_recover,
+    )
+    judged = judgement(observations, standings, found, at=at)
+    e_values, newest = judged.e_value, observations.newest.tolist()
+    scores, coverage = found.score.tolist(), found.coverage.tolist()
+    verdicts = []
+    for i, code in enumerate(codes.tolist()):
+        standing = Standing(code)
+        checks = judged.checks(i)
+        verdicts.append(
+            Verdict(
+                strategy_id=observations.strategies[i],
+                owner_id=observations.owners[i],
+                name=observations.names[i],
+                before=standings.status[i],
+                status=standing.key,
+                reason=judged.reason(i, checks, standing)[:LONGEST_REASON],
+                score=None if np.isnan(scores[i]) else scores[i],
+                coverage=0.0 if np.isnan(coverage[i]) else coverage[i],
+                e_value=e_values[i] if np.isfinite(e_values[i]) else 1.0,
+                action=standings.actions[i],
+                observed_to=moment_of(newest[i]),
+                checks=tuple(checks),
+            )
+        )
+    return tuple(verdicts), clean_bars.tolist()
+
+
+def _write(
+    observations: LiveObservations,
+    standings: Standings,
+    found: Assessment,
+    verdicts: Sequence[Verdict],
+    clean_bars: list[int],
+    *,
+    at: datetime,
+) -> None:
+    columns: dict[str, list[Any]] = {
+        "strategy": list(observations.strategies),
+        "account": list(observations.accounts),
+        "expectation": list(standings.expectations),
+        "status": [one.status for one in verdicts],
+        "reason": [one.reason for one in verdicts],
+        "score": [one.score for one in verdicts],
+        "coverage": [one.coverage for one in verdicts],
+        "e_value": [one.e_value for one in verdicts],
+        "n_bars": found.n_bars.tolist(),
+        "n_trades": found.n_trips.tolist(),
+        "clean_bars": clean_bars,
+        "evidence": [_document(one.checks) for one in verdicts],
+        "metrics": _metrics(observations, found),
+        "observed_to": [one.observed_to for one in verdicts],
+    }
+    n_bars = observations.shape[1]
+    fresh = [
+        i
+        for i, one in enumerate(verdicts)
+        if standings.first_new[i] < n_bars or _has_moved(one, standings.stored[i], found, i, at=at)
+    ]
+    chosen = {name: [column[i] for i in fresh] for name, column in columns.items()}
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, {**chosen, "at": at})
+
+
+def _has_moved(
+    verdict: Verdict, stored: tuple[Any, ...], found: Assessment, i: int, *, at: datetime
+) -> bool:
+    """Say whether a strategy without new bars has anything to be written."""
+    n_trips, e_value, evaluated_at = stored
+    return (
+        verdict.status != verdict.before
+        or n_trips != int(found.n_trips[i])
+        or e_value != verdict.e_value
+        or evaluated_at is None
+        or at - evaluated_at >= REWRITE
+    )
+
+
+def _record(changed: Sequence[Verdict], observations: LiveObservations, *, at: datetime) -> None:
+    if not changed:
+        return
+    VerificationTransition.objects.bulk_create(
+        VerificationTransition(
+            id=uuid4(),
+            strategy_id=one.strategy_id,
+            before=one.before,
+            after=one.status,
+            happened_at=at,
+            observed_to=one.observed_to,
+            reason=one.reason,
+            e_value=one.e_value,
+            evidence=jsonable([asdict(check) for check in one.checks]),
+        )
+        for one in changed
+    )
+    for one in changed:
+        announce(one.strategy_id, one.owner_id, one.status)
+    events.send_on_commit(
+        events.verification_changed, strategy_ids=[str(one.strategy_id) for one in changed]
+    )
+
+
+def announce(strategy_id: UUID, owner_id: int, status: str) -> None:
+    """Tell open pages that a verdict is another."""
+    live.publish_to(
+        [f"strategy:{strategy_id}", f"verification:u{owner_id}"],
+        "verification",
+        {"strategy": str(strategy_id), "status": status},
+    )
+
+
+def _metrics(observations: LiveObservations, found: Assessment) -> list[str]:
+    columns = {
+        "percentile": found.percentile,
+        "drawdown": _last(found.paths.drawdown),
+        "match_rate": _last(found.match_rate),
+        "correlation": _last(found.correlation),
+        "gap": _last(found.gaps.mean),
+        "total_return": np.expm1(_last(found.paths.growth)),
+    }
+    names = list(columns)
+    rows = zip(*(columns[name].tolist() for name in names), strict=True)
+    return [
+        json.dumps(
+            {
+                name: None if value != value else value
+                for name, value in zip(names, row, strict=True)
+            }
+        )
+        for row in rows
+    ] or ["{}"] * len(observations.strategies)
+
+
+def _document(checks: Iterable[Check]) -> str:
+    return json.dumps(
+        {
+            "checks": [
+                {
+                    "key": one.key,
+                    "label": one.label,
+                    "state": one.state.value,
+                    "value": one.value,
+                    "low": one.low,
+                    "high": one.high,
+                    "unit": one.unit,
+                    "e_value": one.e_value,
+                    "text": one.text,
+                }
+                for one in checks
+            ]
+        }
+    )
+
+
+def _ages(observations: LiveObservations, *, at: datetime) -> tuple[FloatArray, BoolArray]:
+    newest = observations.newest
+    presents = {
+        name: microseconds(market_time(name, at=at)) for name in set(observations.timeframes)
+    }
+    present = np.array([presents[name] for name in observations.timeframes], np.int64)
+    age = np.where(newest > 0, np.maximum(present - newest, 0) / 86_400e6, np.nan)
+    patience = [
+        (INTRADAY_PATIENCE if Timeframe(name).is_intraday else PATIENCE)
+        + (Timeframe(name).duration or timedelta(days=31))
+        for name in observations.timeframes
+    ]
+    limit = np.array([one / timedelta(days=1) for one in patience])
+    with np.errstate(invalid="ignore"):
+        return age, age > limit
+
+
+def _last(matrix: FloatArray) -> FloatArray:
+    return matrix[:, -1] if matrix.shape[1] else np.full(len(matrix), np.nan)
+
+
+def _code(word: str) -> int:
+    return Standing[word.upper()] if word else Standing.INSUFFICIENT
