@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -178,3 +179,17 @@ class Notification(UUIDModel):
         if not changed:
             raise ConflictError("This message is not given up: it was sent, or is on its way.")
         self.refresh_from_db()
+
+
+class DeliveryTimes(models.Model):
+    """A histogram of how long one stage from breach to acceptance took; it only grows."""
+
+    stage = models.CharField(max_length=20, primary_key=True)
+    counts = ArrayField(models.BigIntegerField())
+    total_seconds = models.FloatField(default=0.0)
+
+    class Meta:
+        verbose_name_plural = "delivery times"
+
+    def __str__(self) -> str:
+        return self.stage

@@ -1,6 +1,6 @@
 """The outbox: what is said about an alert, over which transports, and why not.
 
-Queueing happens in the transaction of the fact; `sending` takes it from there.
+Queueing happens in the transaction of the fact, sending outside of any transaction.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from monitoring.models import Alert, AlertEvent, Notification, NotificationStatu
 from monitoring.models.alert import AlertEventKind
 from monitoring.models.rule import Severity
 from monitoring.services.muting import mute_reasons
+from monitoring.services.sending import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,28 @@ def queue_for(events: Sequence[AlertEvent], *, at: datetime) -> int:
     if n_queued:
         notify(OUTBOX)
     return n_queued
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of the messages that were due: accepted, or to be tried again or given up."""
+
+    n_sent: int
+    n_failed: int
+
+
+def send_due(*, at: datetime, limit: int) -> Sent:
+    """Send up to `limit` messages that are due at `at` and wait for the answers."""
+    sender = Sender()
+    n_begun = 0
+    while True:
+        n_new = sender.begin(at=at, limit=limit - n_begun)
+        n_begun += n_new
+        if not sender.is_busy:
+            break
+        sender.settle(seconds=1.0)
+    sender.close(seconds=0)
+    return Sent(n_sent=sender.counts["sent"], n_failed=sender.counts["failed"])
 
 
 def _transports(owners: set[int]) -> Mapping[int, list[Transport]]:

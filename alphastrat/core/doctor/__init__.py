@@ -8,7 +8,16 @@ from datetime import datetime
 from alphastrat.core.doctor import operation, servers, software
 from alphastrat.core.doctor.finding import Check, Finding, Verdict
 
-__all__ = ["EVERYTHING", "OPERATION", "READINESS", "Finding", "Verdict", "run_checks", "worst"]
+__all__ = [
+    "EVERYTHING",
+    "OPERATION",
+    "READINESS",
+    "Finding",
+    "Verdict",
+    "add_check",
+    "run_checks",
+    "worst",
+]
 
 # What a process cannot answer requests without.
 READINESS: tuple[Check, ...] = (servers.database, servers.migrations)
@@ -27,11 +36,18 @@ OPERATION: tuple[Check, ...] = (
     operation.provider_keys,
 )
 EVERYTHING: tuple[Check, ...] = (software.python, software.libraries, *OPERATION, operation.mail)
+_added: list[Check] = []
+
+
+def add_check(check: Check) -> None:
+    """Let an app above watch its own part: asked with OPERATION and with EVERYTHING."""
+    _added.append(check)
 
 
 def run_checks(checks: Sequence[Check] = EVERYTHING, *, at: datetime) -> list[Finding]:
     """Return what each check finds, in order; a check never raises for what it looks for."""
-    return [check(at) for check in checks]
+    added = _added if checks in (OPERATION, EVERYTHING) else []
+    return [check(at) for check in (*checks, *added)]
 
 
 def worst(findings: Sequence[Finding]) -> Verdict:
