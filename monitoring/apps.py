@@ -12,7 +12,7 @@ class MonitoringConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from alphastrat.core.doctor import add_check
-        from monitoring import (  # noqa: F401  # noqa: F401
+        from monitoring import (  # noqa: F401
             doctor,
             metrics,
             verification_receivers,
