@@ -171,6 +171,15 @@ class Alert(UUIDModel):
             return "acknowledged"
         return str(self.state)
 
+    @property
+    def can_be_resolved(self) -> bool:
+        """Whether it makes sense to end it by hand: what is still evaluated would come back."""
+        if self.state == AlertState.RESOLVED:
+            return False
+        if self.source == AlertSource.RULE:
+            return self.rule is None or not self.rule.is_enabled
+        return self.source in (AlertSource.SYSTEM, AlertSource.RISK)
+
     def is_snoozed(self, *, at: datetime) -> bool:
         """Whether its messages are put off at `at`: until a time, a bound, or the earlier."""
         if self.snoozed_until is not None:

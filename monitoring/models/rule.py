@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
 from alphastrat.core.constraints import bounded_check, choices_check
 from alphastrat.core.models import TimeStampedModel, UUIDModel
+from alphastrat.quant.calendars import calendar
+from monitoring.quant import thresholds
+from monitoring.quant.metric_catalogue import METRICS
 
 MAX_BOUND = 1e12
 
@@ -130,3 +134,60 @@ class ThresholdRule(UUIDModel, TimeStampedModel):
 
     def get_absolute_url(self) -> str:
         return reverse("monitoring:threshold-edit", args=[self.pk])
+
+    @property
+    def subject(self) -> str:
+        """Return what the rule looks at; fetch strategy and portfolio with it."""
+        return str(self.strategy or self.portfolio or self.get_scope_display())
+
+    def clean(self) -> None:
+        """Refuse a rule that could never work; form, admin and API all come through here."""
+        super().clean()
+        wrong: dict[str, str] = self._wrong_scope() | self._wrong_metric()
+        if "metric" not in wrong and self.comparator in Comparator.values:
+            wrong |= self._wrong_bounds()
+        if self.active_calendar:
+            try:
+                calendar(self.active_calendar)
+            except ValueError:
+                wrong["active_calendar"] = "There is no exchange calendar of this code."
+        same_name = ThresholdRule.objects.filter(owner=self.owner_id, name=self.name)
+        if same_name.exclude(pk=self.pk).exists():
+            wrong["name"] = "There is a rule of this name."
+        if wrong:
+            raise ValidationError(wrong)
+
+    def _wrong_scope(self) -> dict[str, str]:
+        for scope in (Scope.STRATEGY, Scope.PORTFOLIO):
+            chosen = getattr(self, scope.value)
+            if self.scope == scope and chosen is None:
+                return {scope.value: f"Choose the {scope.value}."}
+            if self.scope == scope and chosen.owner_id != self.owner_id:
+                return {scope.value: f"This {scope.value} belongs to somebody else."}
+            if self.scope != scope and chosen is not None:
+                return {scope.value: "Leave this empty for this scope."}
+        return {}
+
+    def _wrong_metric(self) -> dict[str, str]:
+        metric = METRICS.get(self.metric)
+        if metric is None:
+            return {"metric": "There is no metric of this name."}
+        if self.scope == Scope.PORTFOLIO and not metric.is_for_portfolios:
+            return {"metric": "Portfolios do not have this metric."}
+        if metric.needs_window and not self.window_bars:
+            return {"window_bars": "This metric needs a window."}
+        if self.window_bars is not None and not metric.has_window:
+            return {"window_bars": "This metric has no window."}
+        needed = self.minimum_observations
+        if self.window_bars and needed and needed > self.window_bars:
+            return {"minimum_observations": "This is more than the window holds."}
+        return {}
+
+    def _wrong_bounds(self) -> dict[str, str]:
+        scale = METRICS[self.metric].scale
+        names = ("warning", "critical", "clear")
+        levels = [getattr(self, f"{name}_bound") for name in names]
+        # In the unit that people see, so that a message can name a bound.
+        shown = [None if level is None else round(level * scale, 10) for level in levels]
+        found = thresholds.problems(thresholds.Comparator(self.comparator), *shown)
+        return {f"{problem.name}_bound": problem.text for problem in found}

@@ -130,7 +130,7 @@ def live():
     ],
 )
 def test_round_trips_and_fills_count_within_the_window(live, key, window, expected):
-    values = metric_values(live, key, window, at_us=32 * DAY_US)
+    values = metric_values(live, key, window, now_us=np.full(2, 32 * DAY_US))
     assert values == pytest.approx(expected, nan_ok=True)
 
 
@@ -144,7 +144,7 @@ def test_too_few_observations_are_nothing_known(live):
 def test_every_metric_has_a_value_for_every_strategy(live, key):
     verdicts = {name: np.array([1.0, 2.0]) for name in OF_VERDICTS}
     window = METRICS[key].default_window
-    values = metric_values(live, key, window, at_us=31 * DAY_US, verdicts=verdicts)
+    values = metric_values(live, key, window, now_us=np.full(2, 31 * DAY_US), verdicts=verdicts)
     assert values.shape == (2,)
 
 
