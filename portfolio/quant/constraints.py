@@ -65,6 +65,8 @@ class Limits:
         Strategies whose capital may not be withdrawn: their weight may not fall.
     excluded : tuple of int
         Strategies that get nothing.
+    floors, caps : tuple of (int, float)
+        Least and largest weight of single strategies; a floor includes its strategy.
     """
 
     max_weight: float = 0.30
@@ -75,6 +77,8 @@ class Limits:
     groups: tuple[Group, ...] = field(default=())
     locked: tuple[int, ...] = ()
     excluded: tuple[int, ...] = ()
+    floors: tuple[tuple[int, float], ...] = ()
+    caps: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing, whatever the strategies are."""
@@ -209,13 +213,23 @@ def relaxed_region(limits: Limits, n_strategies: int, current: FloatArray | None
     if held.shape != (n_strategies,) or not np.isfinite(held).all():
         raise ValueError(f"{n_strategies} current weights are needed, were of shape {held.shape}")
     upper = np.full(n_strategies, min(limits.max_weight, limits.invested))
+    for i, cap in limits.caps:
+        upper[_positions([i], n_strategies)] = min(cap, upper[i])
     upper[_positions(limits.excluded, n_strategies)] = 0.0
-    lower = np.zeros(n_strategies)
-    locked = _positions([i for i in limits.locked if held[i] > 0.0], n_strategies)
-    lower[locked] = np.maximum(held[locked], limits.min_weight)
+    lower = _floors(limits, held)
     matrix, ceilings = _group_rows(limits.groups, n_strategies)
     turnover = None if limits.max_turnover is None else Turnover(held, limits.max_turnover)
     return Region(lower, upper, matrix, ceilings, limits.invested, turnover)
+
+
+def _floors(limits: Limits, held: FloatArray) -> FloatArray:
+    lower = np.zeros(len(held))
+    for i, floor in limits.floors:
+        lower[_positions([i], len(held))] = floor
+    locked = _positions([i for i in limits.locked if held[i] > 0.0], len(held))
+    lower[locked] = np.maximum(held[locked], lower[locked])
+    lower[lower > 0.0] = np.maximum(lower[lower > 0.0], limits.min_weight)
+    return lower
 
 
 def _positions(chosen: Sequence[int], n_strategies: int) -> IntArray:

@@ -11,6 +11,11 @@ from alphastrat.quant.types import FloatArray
 from portfolio.quant.constraints import Region
 
 Matrix = Any
+# Powers of ten between which the strength of risk budgets is looked for.
+_WIDEST = 8.0
+_HALVINGS = 40
+_SUM_TOLERANCE = 1e-8
+_SUM_LIMIT = 1e-4
 
 
 def minimum_variance(
@@ -45,7 +50,7 @@ def minimum_variance(
     program = _Program(region)
     if expected is not None and min_return is not None:
         program.at_most(-expected, -min_return)
-    return program.solve(covariance, np.zeros(len(covariance)))
+    return program.solve(_scaled_to_one(covariance), np.zeros(len(covariance)))
 
 
 def maximum_return(
@@ -54,6 +59,8 @@ def maximum_return(
     *,
     covariance: FloatArray | None = None,
     max_volatility: float | None = None,
+    at_least: FloatArray | None = None,
+    least: float | None = None,
 ) -> FloatArray | None:
     """Return the weights of largest expected return in a region.
 
@@ -67,6 +74,10 @@ def maximum_return(
         Covariances of returns per year.
     max_volatility : float, optional
         Largest volatility per year.
+    at_least : ndarray of shape (n_strategies,), optional
+        Another gain, of which the weights must have `least`.
+    least : float, optional
+        In the unit of `at_least`.
 
     Returns
     -------
@@ -81,6 +92,8 @@ def maximum_return(
     program = _Program(region)
     if covariance is not None and max_volatility is not None:
         program.within(_root(covariance), max_volatility)
+    if at_least is not None and least is not None:
+        program.at_most(-at_least, -least)
     return program.solve(None, -expected)
 
 
@@ -116,57 +129,7 @@ def maximum_ratio(
         return None
     program = _Program(region, homogeneous=True)
     program.equal(numerators / scale, 1.0)
-    return program.solve(covariance, np.zeros(len(covariance)))
-
-
-def minimum_cvar(
-    scenarios: FloatArray, region: Region, *, confidence: float = 0.95
-) -> FloatArray | None:
-    r"""Return the weights whose worst scenarios cost least on average.
-
-    .. math:: \min_{w, a, u \ge 0} a + \frac{1}{(1 - \beta) T} \sum_t u_t,
-              \qquad u_t \ge -r_t'w - a
-
-    Parameters
-    ----------
-    scenarios : ndarray of shape (n_scenarios, n_strategies)
-        Returns as fractions, finite.
-    region : Region
-        Weights that are allowed.
-    confidence : float
-        Beta, in (0, 1).
-
-    Returns
-    -------
-    ndarray of shape (n_strategies,) or None
-        None where no weights are allowed.
-
-    References
-    ----------
-    .. [1] Rockafellar & Uryasev (2000), "Optimization of conditional value-at-risk", Journal of
-       Risk 2(3), eq. (17).
-    """
-    n_scenarios, n_strategies = scenarios.shape
-    program = _Program(region, n_extra=1 + n_scenarios)
-    extra = program.columns - 1 - n_scenarios
-    # In units of the scenarios' own size, which the solver's tolerances suit.
-    scale = float(np.abs(scenarios).max()) or 1.0
-    losses = sparse.hstack(
-        [
-            sparse.csr_matrix(-scenarios / scale),
-            sparse.csr_matrix((n_scenarios, extra - n_strategies)),
-            sparse.csr_matrix(-np.ones((n_scenarios, 1))),
-            -sparse.identity(n_scenarios),
-        ]
-    )
-    positive = sparse.hstack(
-        [sparse.csr_matrix((n_scenarios, extra + 1)), -sparse.identity(n_scenarios)]
-    )
-    program.add_inequalities(sparse.vstack([losses, positive]), np.zeros(2 * n_scenarios))
-    cost = np.zeros(program.columns)
-    cost[extra] = 1.0
-    cost[extra + 1 :] = 1.0 / ((1.0 - confidence) * n_scenarios)
-    return program.solve(None, cost)
+    return program.solve(_scaled_to_one(covariance), np.zeros(len(covariance)))
 
 
 def nearest_allowed(weights: FloatArray, region: Region) -> FloatArray | None:
@@ -192,9 +155,10 @@ def budgeted_weights(
 ) -> FloatArray | None:
     r"""Return the weights nearest to risk budgets inside a region.
 
-    .. math:: \min_y \tfrac12 y'\Sigma y - \sum_i b_i \ln y_i
+    .. math:: \min_{x} \tfrac12 x'\Sigma x - \lambda \sum_i b_i \ln x_i
 
-    over all multiples y of allowed weights; inside the region this is the risk budget itself.
+    over the limits without the sum, with the :math:`\lambda` at which the sum is right. Weights
+    that no limit holds keep risk contributions in proportion to their budgets.
 
     Parameters
     ----------
@@ -213,21 +177,49 @@ def budgeted_weights(
     References
     ----------
     .. [1] Richard & Roncalli (2019), "Constrained risk budgeting portfolios", arXiv:1902.05710,
-       section 3.
+       section 3: the Lagrange multiplier found by bisection.
     """
+    unit = _scaled_to_one(covariance)
+    low, high = -_WIDEST, _WIDEST
+    found = None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        weights = _budgeted(unit, region, budgets * 10.0**middle)
+        if weights is None:
+            return None
+        total = float(weights.sum())
+        if abs(total - region.total) < _SUM_TOLERANCE:
+            found = weights
+            break
+        low, high = (middle, high) if total < region.total else (low, middle)
+        found = weights
+    if found is None or abs(float(found.sum()) - region.total) > _SUM_LIMIT:
+        return None
+    return np.asarray(found * (region.total / found.sum()), dtype=np.float64)
+
+
+def _budgeted(covariance: FloatArray, region: Region, budgets: FloatArray) -> FloatArray | None:
     n_strategies = len(covariance)
-    program = _Program(region, homogeneous=True, n_extra=n_strategies)
-    program.logarithms(program.columns - n_strategies)
+    program = _Program(region, has_total=False, n_extra=n_strategies)
+    first = program.columns - n_strategies
+    program.logarithms(first)
     cost = np.zeros(program.columns)
-    cost[program.columns - n_strategies :] = -budgets
-    # A unit of risk: the logarithm makes the answer independent of the matrix's scale.
-    return program.solve(covariance / float(np.diag(covariance).mean()), cost)
+    cost[first:] = -budgets
+    return program.solve(covariance, cost)
 
 
 class _Program:
     """Rows of one problem over weights, their turnover, a scale and extra columns."""
 
-    def __init__(self, region: Region, *, homogeneous: bool = False, n_extra: int = 0) -> None:
+    def __init__(
+        self,
+        region: Region,
+        *,
+        homogeneous: bool = False,
+        has_total: bool = True,
+        n_extra: int = 0,
+    ) -> None:
+        self.has_total = has_total
         self.n = len(region.upper)
         n_moves = 0 if region.turnover is None else self.n
         self.scale_column = self.n + n_moves if homogeneous else None
@@ -243,9 +235,6 @@ class _Program:
 
     def at_most(self, row: FloatArray, value: float) -> None:
         self._bound(sparse.csr_matrix(row), np.array([value]))
-
-    def add_inequalities(self, matrix: Matrix, values: FloatArray) -> None:
-        self._inequalities.append((matrix, values))
 
     def within(self, root: FloatArray, radius: float) -> None:
         """Keep the norm of `root @ weights` within a radius."""
@@ -291,6 +280,8 @@ class _Program:
 
     def _weights(self, x: FloatArray) -> FloatArray | None:
         weights = np.maximum(x[: self.n], 0.0)
+        if not self.has_total:
+            return weights
         total = float(weights.sum())
         # A scale of nothing is the answer only where no allowed weights reach the gain.
         if total <= 1e-12:
@@ -329,7 +320,8 @@ class _Program:
         wide = self._widen(ones)
         if self.scale_column is not None:
             wide, total = self._scaled(wide, total), np.zeros(1)
-        self._equalities.append((wide, total))
+        if self.has_total:
+            self._equalities.append((wide, total))
         identity = sparse.identity(self.n, format="csr")
         self._bound(-identity, -region.lower)
         self._bound(identity, region.upper)
@@ -347,6 +339,11 @@ def _exponential() -> Any:
     import clarabel
 
     return clarabel.ExponentialConeT()
+
+
+def _scaled_to_one(covariance: FloatArray) -> FloatArray:
+    """Return the matrix with a mean variance of one, which the solver's tolerances suit."""
+    return covariance / float(np.diag(covariance).mean())
 
 
 def _root(covariance: FloatArray) -> FloatArray:

@@ -2,12 +2,255 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import numpy as np
 
-from alphastrat.quant.types import FloatArray
+from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from portfolio.quant.covariances import check_covariance, portfolio_volatility
+from portfolio.quant.estimators import Estimator, estimate_covariance, ledoit_wolf_intensity
 
 MIN_COMMON = 30
+HIGH = 0.70
+MODERATE = 0.30
+WARNING = 0.60
+STRESS_SHARE = 0.10
+
+
+class Band(StrEnum):
+    """How alike two strategies are."""
+
+    HIGH = "high"
+    MODERATE = "moderate"
+    LOW = "low"
+    INSUFFICIENT = "insufficient"
+
+
+def band(correlation: float) -> Band:
+    """Return which band a correlation falls into.
+
+    Parameters
+    ----------
+    correlation : float
+        In [-1, 1]; NaN where too few bars are shared.
+
+    Returns
+    -------
+    Band
+        HIGH above 0.7, MODERATE from 0.3, LOW below, INSUFFICIENT for NaN.
+    """
+    if not np.isfinite(correlation):
+        return Band.INSUFFICIENT
+    if correlation > HIGH:
+        return Band.HIGH
+    return Band.MODERATE if correlation >= MODERATE else Band.LOW
+
+
+def shrunk_correlation(
+    returns: FloatArray, *, min_common: int = MIN_COMMON
+) -> tuple[FloatArray, float]:
+    r"""Return pairwise correlations shrunk towards zero, and how far.
+
+    .. math:: \hat\rho_{ij} = (1 - \delta) \rho_{ij}
+
+    with the Ledoit-Wolf intensity of the standardised returns over the bars all share; without
+    enough of those, nothing is shrunk.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars, n_strategies)
+        Fractions per bar; NaN where a strategy has none.
+    min_common : int
+        Fewest bars that two strategies must share.
+
+    Returns
+    -------
+    tuple of ndarray of shape (n_strategies, n_strategies) and float
+        As `correlation_matrix`, and the intensity in [0, 1].
+
+    References
+    ----------
+    .. [1] Ledoit & Wolf (2004), "A well-conditioned estimator for large-dimensional covariance
+       matrices", Journal of Multivariate Analysis 88.
+    """
+    plain = correlation_matrix(returns, min_common=min_common)
+    whole = returns[np.isfinite(returns).all(axis=1)]
+    if len(whole) < min_common or returns.shape[1] < 2:
+        return plain, 0.0
+    deviation = whole.std(axis=0)
+    moving = deviation > 0.0
+    if moving.sum() < 2:
+        return plain, 0.0
+    standard = (whole[:, moving] - whole[:, moving].mean(axis=0)) / deviation[moving]
+    intensity = ledoit_wolf_intensity(standard)
+    shrunk = plain * (1.0 - intensity)
+    np.fill_diagonal(shrunk, 1.0)
+    return shrunk, intensity
+
+
+def fading_correlation(
+    returns: FloatArray, *, half_life: float = 63.0, min_common: int = MIN_COMMON
+) -> FloatArray:
+    """Return pairwise correlations in which older bars count less.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars, n_strategies)
+        Fractions per bar; NaN where a strategy has none.
+    half_life : float
+        Bars after which a return counts half.
+    min_common : int
+        Fewest bars that two strategies must share.
+
+    Returns
+    -------
+    ndarray of shape (n_strategies, n_strategies)
+        NaN where `correlation_matrix` has it.
+    """
+    plain = correlation_matrix(returns, min_common=min_common)
+    used = np.isfinite(plain).sum(axis=0) > 1
+    fading = np.full(plain.shape, np.nan)
+    np.fill_diagonal(fading, 1.0)
+    if used.sum() < 2:
+        return fading
+    known = np.isfinite(returns[:, used]).astype(np.float64)
+    if (known.T @ known).min() < 2:
+        return plain
+    covariance = estimate_covariance(
+        returns[:, used], estimator=Estimator.EWMA, half_life=half_life
+    )
+    deviation = np.sqrt(np.diag(covariance))
+    fading[np.ix_(used, used)] = np.clip(covariance / np.outer(deviation, deviation), -1.0, 1.0)
+    fading[~np.isfinite(plain)] = np.nan
+    return fading
+
+
+def rolling_correlation(first: FloatArray, second: FloatArray, *, window: int) -> FloatArray:
+    """Return the correlation of two strategies over the last bars at each bar.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n_bars,)
+        Fractions per bar; bars that either lacks are left out beforehand.
+    window : int
+        Bars, at least 2.
+
+    Returns
+    -------
+    ndarray of shape (n_bars,)
+        NaN until the window is full, and where one of the two does not move.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or the window is too short.
+    """
+    if window < 2 or not (np.isfinite(first) & np.isfinite(second)).all():
+        raise ValueError(f"finite returns and a window of at least 2 bars are needed, was {window}")
+    rolled = np.full(len(first), np.nan)
+    if len(first) < window:
+        return rolled
+    pairs = [np.lib.stride_tricks.sliding_window_view(x, window) for x in (first, second)]
+    centred = [pair - pair.mean(axis=1, keepdims=True) for pair in pairs]
+    sizes = [np.sqrt((one**2).sum(axis=1)) for one in centred]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rolled[window - 1 :] = (centred[0] * centred[1]).sum(axis=1) / (sizes[0] * sizes[1])
+    return np.clip(rolled, -1.0, 1.0)
+
+
+def mean_correlation(correlation: FloatArray) -> float:
+    """Return the mean over all pairs that have a correlation.
+
+    Parameters
+    ----------
+    correlation : ndarray of shape (n_strategies, n_strategies)
+        NaN where a pair has none.
+
+    Returns
+    -------
+    float
+        NaN without any.
+    """
+    pairs = correlation[np.triu_indices(len(correlation), 1)]
+    known = pairs[np.isfinite(pairs)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def stress_bars(market: FloatArray, *, share: float = STRESS_SHARE) -> BoolArray:
+    """Return the worst bars of a market.
+
+    Parameters
+    ----------
+    market : ndarray of shape (n_bars,)
+        Fractions per bar; NaN counts as no stress.
+    share : float
+        Of the bars with a return, in (0, 1).
+
+    Returns
+    -------
+    ndarray of bool, shape (n_bars,)
+        True on the bars with the lowest returns.
+    """
+    known = np.isfinite(market)
+    n_worst = int(np.ceil(share * known.sum()))
+    chosen = np.zeros(len(market), dtype=np.bool_)
+    if n_worst:
+        order = np.argsort(np.where(known, market, np.inf), kind="stable")
+        chosen[order[:n_worst]] = True
+    return chosen
+
+
+def cluster_order(correlation: FloatArray) -> IntArray:
+    """Return the order that puts strategies that are alike next to each other.
+
+    Parameters
+    ----------
+    correlation : ndarray of shape (n_strategies, n_strategies)
+        NaN, which means insufficient, counts as uncorrelated.
+
+    Returns
+    -------
+    ndarray of shape (n_strategies,)
+        Positions: the leaves of an average-linkage tree, turned so that neighbours are as near
+        as they can be.
+
+    References
+    ----------
+    .. [1] Bar-Joseph, Gifford & Jaakkola (2001), "Fast optimal leaf ordering for hierarchical
+       clustering", Bioinformatics 17.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
+    if len(correlation) < 3:
+        return np.arange(len(correlation), dtype=np.int64)
+    known = np.where(np.isfinite(correlation), correlation, 0.0)
+    distance = np.sqrt(np.maximum(0.0, 1.0 - (known + known.T) / 2.0))
+    np.fill_diagonal(distance, 0.0)
+    condensed = squareform(distance, checks=False)
+    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+    return np.asarray(leaves_list(tree), dtype=np.int64)
+
+
+def strongest_pairs(correlation: FloatArray) -> list[tuple[int, int, float]]:
+    """Return every pair that has a correlation, the most alike first.
+
+    Parameters
+    ----------
+    correlation : ndarray of shape (n_strategies, n_strategies)
+        NaN where a pair has none.
+
+    Returns
+    -------
+    list of (int, int, float)
+        Positions, the first below the second, and the correlation.
+    """
+    first, second = np.triu_indices(len(correlation), 1)
+    values = correlation[first, second]
+    order = [int(k) for k in np.argsort(-np.nan_to_num(values, nan=-2.0), kind="stable")]
+    return [
+        (int(first[k]), int(second[k]), float(values[k])) for k in order if np.isfinite(values[k])
+    ]
 
 
 def correlation_matrix(returns: FloatArray, *, min_common: int = MIN_COMMON) -> FloatArray:

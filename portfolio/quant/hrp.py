@@ -26,7 +26,10 @@ class HrpVariant(StrEnum):
 
 
 def hrp_weights(
-    covariance: FloatArray, *, variant: HrpVariant = HrpVariant.PUBLISHED
+    covariance: FloatArray,
+    *,
+    variant: HrpVariant = HrpVariant.PUBLISHED,
+    correlation: FloatArray | None = None,
 ) -> FloatArray:
     r"""Return hierarchical risk parity weights.
 
@@ -41,6 +44,9 @@ def hrp_weights(
     variant : HrpVariant
         PUBLISHED clusters the Euclidean distances between rows of d, as the paper does;
         CONDENSED clusters d itself, as PyPortfolioOpt and Riskfolio do.
+    correlation : ndarray of shape (n_strategies, n_strategies), optional
+        Correlations to cluster by; those of the covariance by default. Histories of different
+        length have pairwise ones that differ.
 
     Returns
     -------
@@ -60,7 +66,11 @@ def hrp_weights(
     check_covariance(covariance)
     variances = np.diag(covariance)
     weights = np.ones(len(covariance))
-    pending = [hrp_order(covariance, variant=variant)]
+    volatility = np.sqrt(variances)
+    clustered = (
+        covariance / np.outer(volatility, volatility) if correlation is None else correlation
+    )
+    pending = [hrp_order(clustered, variant=variant)]
     while pending:
         ordered = pending.pop()
         if len(ordered) < 2:
@@ -75,13 +85,13 @@ def hrp_weights(
     return weights
 
 
-def hrp_order(covariance: FloatArray, *, variant: HrpVariant = HrpVariant.PUBLISHED) -> IntArray:
+def hrp_order(correlation: FloatArray, *, variant: HrpVariant = HrpVariant.PUBLISHED) -> IntArray:
     """Return the strategies in the order of their dendrogram.
 
     Parameters
     ----------
-    covariance : ndarray of shape (n_strategies, n_strategies)
-        Covariances of returns per period.
+    correlation : ndarray of shape (n_strategies, n_strategies)
+        In [-1, 1].
     variant : HrpVariant
         Which distances are clustered.
 
@@ -93,11 +103,9 @@ def hrp_order(covariance: FloatArray, *, variant: HrpVariant = HrpVariant.PUBLIS
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import pdist, squareform
 
-    if len(covariance) == 1:
+    if len(correlation) == 1:
         return np.zeros(1, dtype=np.int64)
-    volatility = np.sqrt(np.diag(covariance))
-    correlation = np.clip(covariance / np.outer(volatility, volatility), -1.0, 1.0)
-    distance = np.sqrt((1.0 - correlation) / 2.0)
+    distance = np.sqrt((1.0 - np.clip(correlation, -1.0, 1.0)) / 2.0)
     np.fill_diagonal(distance, 0.0)
     condensed = squareform(distance, checks=False)
     if variant is HrpVariant.PUBLISHED:
