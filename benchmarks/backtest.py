@@ -14,6 +14,7 @@ of the run and ends itself.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -129,6 +130,8 @@ def after_start(database: str, queued: list[str]) -> None:
     jobs.async_task = lambda *_, **__: None  # type: ignore[attr-defined]
     print(f"warming the worker: {seconds(jobs.warm_up):.2f} s", end="; ", flush=True)
     connections.close_all()
+    gc.collect()
+    gc.freeze()
     times = [_forked(queued[n::STARTS]) for n in range(STARTS)]
     first, second, tenth = (median(row[n] for row in times) * 1e3 for n in (0, 1, 9))
     print(

@@ -19,7 +19,7 @@ from django.db import connection
 from psycopg import Cursor, sql
 
 from alphastrat.core.errors import ConflictError, InvalidInput
-from alphastrat.marketdata.models import Adjustment, BarSeries
+from alphastrat.marketdata.models import Adjustment, BarSeries, Instrument
 from alphastrat.quant.bars import COLUMNS
 from alphastrat.quant.types import FloatArray, IntArray, Timeframe
 
@@ -76,6 +76,21 @@ _NEWEST = """
     WHERE s.bar_count > 0
 """
 
+_SERIES_FIELDS = [field.attname for field in BarSeries._meta.concrete_fields]
+_INSTRUMENT_FIELDS = [field.attname for field in Instrument._meta.concrete_fields]
+_N_SERIES_FIELDS = len(_SERIES_FIELDS)
+# Every backtest asks this; composing it anew takes longer than answering it.
+_HELD = f"""
+    SELECT {", ".join(f"s.{name}" for name in _SERIES_FIELDS)},
+        {", ".join(f"i.{name}" for name in _INSTRUMENT_FIELDS)}
+    FROM marketdata_barseries s JOIN marketdata_instrument i ON i.id = s.instrument_id
+    WHERE i.symbol = ANY(%(symbols)s) AND s.timeframe = %(timeframe)s
+        AND s.adjustment = %(adjustment)s
+        AND CASE WHEN %(source)s::text IS NULL THEN s.source <> 'replay'
+            ELSE s.source = %(source)s END
+    ORDER BY s.bar_count, s.created_at
+"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarArrays:
@@ -121,12 +136,23 @@ def held_series(
     source: str | None = None,
 ) -> dict[str, BarSeries]:
     """Return by symbol what `find_series` finds, without the symbols that have no such bars."""
-    found = BarSeries.objects.filter(
-        instrument__symbol__in=symbols, timeframe=str(timeframe), adjustment=adjustment
-    )
-    found = found.filter(source=source) if source else found.exclude(source="replay")
-    ranked = found.select_related("instrument").order_by("bar_count", "created_at")
-    return {series.instrument.symbol: series for series in ranked}
+    terms = {
+        "symbols": list(symbols),
+        "timeframe": str(timeframe),
+        "adjustment": adjustment,
+        "source": source or None,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, terms)
+        rows = cursor.fetchall()
+    held = {}
+    for row in rows:
+        series = BarSeries.from_db(connection.alias, _SERIES_FIELDS, row[:_N_SERIES_FIELDS])
+        series.instrument = Instrument.from_db(
+            connection.alias, _INSTRUMENT_FIELDS, row[_N_SERIES_FIELDS:]
+        )
+        held[series.instrument.symbol] = series
+    return held
 
 
 def in_order(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from alphastrat.quant.bootstrap import bootstrap_paths
 from alphastrat.quant.execution import CostModel
-from alphastrat.quant.types import FloatArray
+from alphastrat.quant.types import FloatArray, IntArray
 from strategies.quant.signals import PanelSignals, Signals
 from strategies.quant.simulator import Bars, SimulationConfig, SimulationResult, simulate
 
-N_RUNS = 5_000
+N_RUNS, MIN_RUNS = 5_000, 500
+# Numbers drawn at once, and equities looked at together: 160 MB and 8 MB.
+MAX_DRAWN, MAX_TOGETHER = 20_000_000, 1_000_000
 
 
 class Resampling(StrEnum):
@@ -128,6 +131,22 @@ CRISES = (
 )
 
 
+def affordable_runs(n_steps: int) -> int:
+    """Return how many runs of that many steps are worth their time.
+
+    Parameters
+    ----------
+    n_steps : int
+        Round trips or bars of a run.
+
+    Returns
+    -------
+    int
+        N_RUNS up to 4,000 steps, fewer beyond, never below MIN_RUNS.
+    """
+    return min(N_RUNS, max(MIN_RUNS, MAX_DRAWN // max(n_steps, 1)))
+
+
 def resample_trips(
     trip_returns: FloatArray,
     *,
@@ -173,15 +192,17 @@ def resample_trips(
     n_trips = len(trip_returns)
     if n_trips == 0:
         raise ValueError("there are no round trips to resample")
+    if scheme is Resampling.WITH_REPLACEMENT:
+        picked = _picked(n_trips, n_runs, rng)
+        parts = (trip_returns[part] for whole in picked for part in _parts(whole))
+        return _summary(parts, n_runs, initial_cash, drawdown_limit, keeps=scheme.keeps)
     if scheme is Resampling.PERMUTE:
         drawn = rng.permuted(np.tile(trip_returns, (n_runs, 1)), axis=1)
-    elif scheme is Resampling.WITH_REPLACEMENT:
-        drawn = trip_returns[rng.integers(0, n_trips, (n_runs, n_trips))]
     elif scheme is Resampling.SKIP:
         drawn = np.where(rng.random((n_runs, n_trips)) < skip_share, 0.0, trip_returns)
     else:
         drawn = trip_returns + rng.normal(0.0, jitter, (n_runs, n_trips))
-    return _summary(drawn, initial_cash, drawdown_limit, scheme.keeps)
+    return _summary(_parts(drawn), n_runs, initial_cash, drawdown_limit, keeps=scheme.keeps)
 
 
 def resample_returns(
@@ -215,7 +236,7 @@ def resample_returns(
     """
     drawn = bootstrap_paths(returns, n_paths=n_runs, rng=rng, block=block).T
     keeps = "dependence between neighbouring bars, within blocks"
-    return _summary(drawn, initial_cash, drawdown_limit, keeps)
+    return _summary(_parts(drawn), n_runs, initial_cash, drawdown_limit, keeps=keeps)
 
 
 def trip_returns_on_equity(result: SimulationResult) -> FloatArray:
@@ -317,20 +338,50 @@ def _break_even(total: Callable[[float], float], at_no_cost: float) -> float:
     return 0.5 * (low + high)
 
 
+def _picked(n_trips: int, n_runs: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """Draw the trips of every run, as many steps at a time as fit into memory."""
+    width = max(1, MAX_DRAWN // n_runs)
+    for first in range(0, n_trips, width):
+        yield rng.integers(0, n_trips, (n_runs, min(width, n_trips - first)))
+
+
+def _parts(drawn: Any) -> Iterator[Any]:
+    """Cut what was drawn for all runs into spans of steps."""
+    width = max(1, MAX_TOGETHER // len(drawn))
+    for first in range(0, drawn.shape[1], width):
+        yield drawn[:, first : first + width]
+
+
 def _summary(
-    drawn: FloatArray, initial_cash: float, drawdown_limit: float, keeps: str
+    parts: Iterable[FloatArray],
+    n_runs: int,
+    initial_cash: float,
+    drawdown_limit: float,
+    *,
+    keeps: str,
 ) -> MonteCarloResult:
-    growth = np.cumprod(np.maximum(1.0 + drawn, 0.0), axis=1)
-    equity = initial_cash * np.concatenate([np.ones((len(drawn), 1)), growth], axis=1)
-    worst = (equity / np.maximum.accumulate(equity, axis=1) - 1.0).min(axis=1)
-    final = equity[:, -1]
+    """Summarise runs from their returns, given for some steps at a time."""
+    level: FloatArray = np.ones(n_runs)
+    worst: FloatArray = np.zeros(n_runs)
+    peak: FloatArray = np.full(n_runs, initial_cash)
+    bands = [np.full((1, 5), initial_cash)]
+    for drawn in parts:
+        growth: FloatArray = np.maximum(1.0 + drawn, 0.0)
+        growth[:, 0] *= level
+        np.multiply.accumulate(growth, axis=1, out=growth)
+        equity: FloatArray = initial_cash * growth
+        peaks: FloatArray = np.maximum(np.maximum.accumulate(equity, axis=1), peak[:, None])
+        worst = np.minimum(worst, (equity / peaks - 1.0).min(axis=1))
+        level, peak = growth[:, -1], peaks[:, -1]
+        bands.append(np.percentile(equity, (5, 25, 50, 75, 95), axis=0).T)
+    final = initial_cash * level
     return MonteCarloResult(
-        final_equity={level: float(np.percentile(final, level)) for level in (5, 50, 95)},
+        final_equity={share: float(np.percentile(final, share)) for share in (5, 50, 95)},
         drawdown_95=float(np.percentile(worst, 5)),
         drawdown_median=float(np.median(worst)),
         loss_probability=float((final < initial_cash).mean()),
         limit_probability=float((worst < drawdown_limit).mean()),
-        bands=np.percentile(equity, (5, 25, 50, 75, 95), axis=0).T,
-        n_runs=len(drawn),
+        bands=np.concatenate(bands),
+        n_runs=n_runs,
         keeps=keeps,
     )

@@ -376,19 +376,24 @@ def panel_signals(plugin: Any, panel: Panel) -> PanelSignals:
     if hasattr(plugin, "panel_signals"):
         answer: PanelSignals = plugin.panel_signals(panel)
         return answer
+    # Written column by column, so that columns lie together.
     shape = (panel.n_bars, panel.n_assets)
-    wishes = np.zeros(shape, np.uint8)
-    strengths = np.zeros(shape)
+    wishes = np.zeros(shape, np.uint8, order="F")
+    strengths = np.zeros(shape, order="F")
     indicators: dict[str, FloatArray] = {}
+    has_bar = panel.has_bar
     for j, symbol in enumerate(panel.symbols):
-        present = panel.has_bar[:, j]
+        present = has_bar[:, j]
         if not present.any():
             continue
         column = plugin.signals(panel.bars(symbol))
-        wishes[present, j] = column.wishes
-        strengths[present, j] = column.strength
+        rows = slice(None) if present.all() else present
+        wishes[rows, j] = column.wishes
+        strengths[rows, j] = column.strength
         for name, series in column.indicators.items():
-            indicators.setdefault(name, np.full(shape, np.nan))[present, j] = series
+            if name not in indicators:
+                indicators[name] = np.full(shape, np.nan, order="F")
+            indicators[name][rows, j] = series
     return PanelSignals(panel.index, panel.symbols, wishes, strengths, indicators)
 
 

@@ -14,7 +14,7 @@ from strategies.quant import kernel
 from strategies.quant.exits import ExitRules
 from strategies.quant.kernel import FILL_COLUMNS, TRIP_COLUMNS, Reason
 from strategies.quant.panel import Panel, as_panel
-from strategies.quant.signals import PanelSignals, Signals
+from strategies.quant.signals import LONG_ENTRY, SHORT_ENTRY, PanelSignals, Signals
 from strategies.quant.sizing import FixedFraction, SizeMode, Sizing, ewma_volatility
 
 Bars = pd.DataFrame | Mapping[str, pd.DataFrame] | Panel
@@ -224,14 +224,12 @@ def simulate(
     panel = as_panel(bars)
     wanted = _wanted(panel, signals, config)
     market = market_arrays(panel)
-    capacity = max(256, panel.n_bars // 2)
-    while True:
-        out = outcome_arrays(panel.n_bars, panel.n_assets, capacity)
-        kernel.run(market, wanted, terms(config), config.exits.as_array(), out)
-        needed = int(max(out.counts[kernel.N_FILLS], out.counts[kernel.N_TRIPS]))
-        if needed <= capacity:
-            return _result(panel, config, out)
-        capacity = needed
+    # Each entry was wished for at one close and is left at most once; what stays empty of the
+    # arrays is never touched.
+    n_entries = int(np.count_nonzero(wanted.wishes & (LONG_ENTRY | SHORT_ENTRY)))
+    out = outcome_arrays(panel.n_bars, panel.n_assets, 2 * n_entries)
+    kernel.run(market, wanted, terms(config), config.exits.as_array(), out)
+    return _result(panel, config, out)
 
 
 def simulate_each(
@@ -304,6 +302,7 @@ def sizing_weights(panel: Panel, config: SimulationConfig) -> FloatArray:
 
 def warm() -> None:
     """Compile the kernel, or load it from the cache: called when a worker starts."""
+    from strategies.quant import wish_rows
     from strategies.quant.sweep import sweep_wishes
 
     index = pd.date_range("2024-01-01", periods=8, tz="UTC")
@@ -313,6 +312,7 @@ def warm() -> None:
     config = SimulationConfig(periods_per_year=252, costs=CostModel(1, 1, 1, 1, 1, 1))
     simulate(frame, Signals(index, wishes, np.ones(8)), config=config)
     sweep_wishes(frame, wishes[None], config=config)
+    wish_rows.warm()
 
 
 def _wanted(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alphastrat.quant.bars import COLUMNS
 from alphastrat.quant.execution import BPS
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from strategies.quant.panel import Panel, as_panel
@@ -34,6 +35,8 @@ from strategies.quant.simulator import Bars, SimulationConfig, SimulationResult,
 from strategies.quant.sizing import ewma_volatility
 
 ROWS_PER_BAR = 3
+# Bars times instruments that go through vectorbt together: each takes about 400 bytes.
+MAX_CELLS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,9 @@ class EngineResult:
         Units (positive for a buy), price, and commission.
     not_expressible : tuple of str
         What the configuration asks for that vectorbt cannot do; empty for a full check.
+    n_blocks : int
+        Parts that the instruments went through in; with more than one, cash was added up
+        afterwards.
     """
 
     equity: FloatArray
@@ -63,6 +69,7 @@ class EngineResult:
     fill_price: FloatArray
     fill_fee: FloatArray
     not_expressible: tuple[str, ...]
+    n_blocks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +160,16 @@ def run(
     panel = as_panel(bars)
     result = result or simulate(panel, signals, config=config)
     vectorbt: Any = importlib.import_module("vectorbt")
-    portfolio = vectorbt.Portfolio.from_signals(
-        **arguments(panel, signals, config=config, result=result)
-    )
-    return _engine_result(panel, config, portfolio)
+    width = max(1, MAX_CELLS // panel.n_bars)
+    starts = range(0, panel.n_assets, width)
+    whole = arguments(panel, signals, config=config, result=result) if len(starts) == 1 else None
+    records = []
+    for first in starts:
+        given = whole or _block(panel, signals, config, result, first=first, width=width)
+        orders = vectorbt.Portfolio.from_signals(**given).order_records.copy()
+        orders["col"] += first
+        records.append(orders)
+    return _engine_result(panel, config, np.concatenate(records), n_blocks=len(starts))
 
 
 def compare(result: SimulationResult, other: EngineResult) -> Agreement:
@@ -212,13 +225,41 @@ def arguments(
     dict of str to Any
         Arrays of shape (ROWS_PER_BAR * n_bars, n_assets), and scalars.
     """
-    wishes = _wishes_at_open(panel, signals)
+    wishes, sizes = _wishes_at_open(panel, signals), _entry_sizes(panel, result)
+    return _arguments(panel, wishes, sizes, config)
+
+
+def _block(
+    panel: Panel,
+    signals: Signals | PanelSignals,
+    config: SimulationConfig,
+    result: SimulationResult,
+    *,
+    first: int,
+    width: int,
+) -> dict[str, Any]:
+    """Return the arguments for some of the instruments.
+
+    They share cash with others that are not there, so that it is taken as unlimited; each entry
+    has the size that the account could pay for.
+    """
+    columns = slice(first, first + width)
+    prices = (getattr(panel, name)[:, columns] for name in COLUMNS)
+    part = Panel(panel.index, panel.symbols[columns], *prices)
+    wishes = _wishes_at_open(panel, signals)[:, columns]
+    sizes = _entry_sizes(panel, result)[:, columns]
+    return _arguments(part, wishes, sizes, config) | {"init_cash": np.inf}
+
+
+def _arguments(
+    panel: Panel, wishes: WishArray, sizes: FloatArray, config: SimulationConfig
+) -> dict[str, Any]:
     stop = config.exits.trailing_stop or config.exits.stop_loss or np.nan
     return {
         **_prices(panel),
         **_entries(wishes),
         "price": _on_rows(panel.open, 0, np.nan),
-        "size": _on_rows(_entry_sizes(panel, result), 0, np.nan),
+        "size": _on_rows(sizes, 0, np.nan),
         "fees": config.costs.commission_bps * BPS,
         "slippage": np.repeat(_slippage(panel, config), ROWS_PER_BAR, axis=0),
         "init_cash": config.initial_cash,
@@ -264,8 +305,9 @@ def _wishes_at_open(panel: Panel, signals: Signals | PanelSignals) -> WishArray:
     """Return the wishes that fill at each open: those of the instrument's bar before it."""
     wishes = signals.wishes.reshape(panel.n_bars, panel.n_assets)
     at_open = np.zeros_like(wishes)
+    has_bar = panel.has_bar
     for j in range(panel.n_assets):
-        own = np.flatnonzero(panel.has_bar[:, j])
+        own = np.flatnonzero(has_bar[:, j])
         at_open[own[1:], j] = wishes[own[:-1], j]
     return at_open
 
@@ -295,8 +337,9 @@ def _on_rows(values: Any, row: int, blank: Any) -> Any:
     return spread
 
 
-def _engine_result(panel: Panel, config: SimulationConfig, portfolio: Any) -> EngineResult:
-    records = portfolio.order_records
+def _engine_result(
+    panel: Panel, config: SimulationConfig, records: Any, *, n_blocks: int
+) -> EngineResult:
     side = np.where(records["side"] == 0, 1.0, -1.0)
     quantity = side * records["size"]
     bar, asset = records["idx"] // ROWS_PER_BAR, records["col"]
@@ -318,30 +361,39 @@ def _engine_result(panel: Panel, config: SimulationConfig, portfolio: Any) -> En
         fill_price=records["price"],
         fill_fee=records["fees"],
         not_expressible=not_expressible(config),
+        n_blocks=n_blocks,
     )
 
 
-def _net(bar: IntArray, asset: IntArray, quantity: FloatArray, price: FloatArray) -> dict[Any, Any]:
-    net: dict[tuple[int, int, float], float] = {}
-    for t, j, units, at in zip(bar, asset, quantity, price, strict=True):
-        key = (int(t), int(j), round(float(at), 6))
-        net[key] = net.get(key, 0.0) + float(units)
-    return {key: units for key, units in net.items() if abs(units) > 1e-9}
+def _net(n_assets: int, *fills: Any) -> tuple[Any, Any]:
+    """Return what identifies each net fill, shape (n, 2), in order, and its units."""
+    bar, asset, quantity, price = fills
+    keys = np.column_stack([bar * float(n_assets) + asset, np.round(price, 6)])
+    distinct, place = np.unique(keys, axis=0, return_inverse=True)
+    units = np.bincount(place.ravel(), weights=quantity, minlength=len(distinct))
+    is_left = np.abs(units) > 1e-9
+    return distinct[is_left], units[is_left]
 
 
 def _matched(result: SimulationResult, other: EngineResult) -> tuple[int, int]:
-    fills = result.fills
-    first = _net(fills.bar, fills.asset, fills.quantity, fills.price)
-    second = _net(other.fill_bar, other.fill_asset, other.fill_quantity, other.fill_price)
-    matched = sum(
-        1 for key, units in first.items() if np.isclose(second.get(key, np.nan), units, rtol=1e-6)
+    fills, n_assets = result.fills, len(result.symbols)
+    keys, units = _net(n_assets, fills.bar, fills.asset, fills.quantity, fills.price)
+    found, others = _net(
+        n_assets, other.fill_bar, other.fill_asset, other.fill_quantity, other.fill_price
     )
-    return len(first), matched
+    both, place = np.unique(np.concatenate([keys, found]), axis=0, return_inverse=True)
+    second = np.full(len(both), np.nan)
+    second[place.ravel()[len(keys) :]] = others
+    return len(keys), int(np.isclose(second[place.ravel()[: len(keys)]], units, rtol=1e-6).sum())
 
 
 def _explain(result: SimulationResult, other: EngineResult, first: int | None) -> str:
     if first is None:
-        return "Both engines give the same equity and positions at every bar."
+        text = "Both engines give the same equity and positions at every bar."
+        if other.n_blocks > 1:
+            text += f" The instruments were checked in {other.n_blocks} parts, each with its own"
+            text += " fills, and the cash they share was added up afterwards."
+        return text
     at = f"{result.index[first]:%Y-%m-%d %H:%M} UTC"
     text = (
         f"First difference at {at}: equity {result.equity[first]:.2f} here and "

@@ -40,8 +40,6 @@ logger = logging.getLogger(__name__)
 
 TASK = "strategies.tasks.run_backtest"
 EXAMINE_TASK = "strategies.tasks.examine_run"
-# The second engine holds every fill of every instrument at once.
-CHECKED_SYMBOLS = 60
 STEPS = ("Reading bars", "Simulating", "Measuring", "Storing")
 
 _CLAIM = """

@@ -12,7 +12,7 @@ from scipy import stats
 from alphastrat.core import live
 from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.statistics import minimum_track_record_length, probabilistic_sharpe
-from strategies.models import BacktestRun, Trial
+from strategies.models import BacktestRun, Sweep, Trial
 from strategies.quant import monte_carlo
 from strategies.quant.overfitting import deflated_sharpe_of_trials
 from strategies.quant.simulator import simulate
@@ -105,18 +105,38 @@ def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
     }
 
 
+def newest_sweep_of(run: BacktestRun) -> Sweep | None:
+    """Return the newest sweep of a run's hypothesis that says how likely it is overfitted."""
+    swept = Sweep.objects.filter(
+        owner_id=run.owner_id,
+        plugin=run.plugin,
+        symbols__contains=run.symbols,
+        symbols__contained_by=run.symbols,
+        timeframe=run.timeframe,
+        overfitting_probability__isnull=False,
+    )
+    return swept.defer(*Sweep.DOCUMENTS).order_by("-requested_at").first()
+
+
 def _resampled(result: Any, *, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     capital = result.config.initial_cash
     found: dict[str, Any] = {}
-    if len(result.round_trips) >= MIN_TRIPS:
+    n_trips, n_bars = len(result.round_trips), len(result.index)
+    if n_trips >= MIN_TRIPS:
         by_trips = monte_carlo.resample_trips(
-            monte_carlo.trip_returns_on_equity(result), initial_cash=capital, rng=rng
+            monte_carlo.trip_returns_on_equity(result),
+            initial_cash=capital,
+            rng=rng,
+            n_runs=monte_carlo.affordable_runs(n_trips),
         )
         found["trips"] = _thinned(by_trips)
     returns = result.returns
     if np.isfinite(returns).all() and returns.std() > 1e-12:
-        by_bars = monte_carlo.resample_returns(returns, initial_cash=capital, rng=rng)
+        n_runs = monte_carlo.affordable_runs(n_bars)
+        by_bars = monte_carlo.resample_returns(
+            returns, initial_cash=capital, rng=rng, n_runs=n_runs
+        )
         found["bars"] = _thinned(by_bars)
     return found
 

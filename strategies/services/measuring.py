@@ -39,12 +39,11 @@ def buy_and_hold(panel: Panel, *, capital: float) -> FloatArray:
     An instrument that is listed later stays in cash until then; nothing is charged.
     """
     present = panel.has_bar
-    growth = np.ones(panel.close.shape)
-    for j in range(panel.n_assets):
-        rows = np.flatnonzero(present[:, j])
-        if rows.size:
-            held = pd.Series(panel.close[:, j]).ffill().to_numpy()
-            growth[rows[0] :, j] = held[rows[0] :] / panel.open[rows[0], j]
+    first = present.argmax(axis=0)
+    bought = panel.open[first, np.arange(panel.n_assets)]
+    held = pd.DataFrame(panel.close).ffill().to_numpy()
+    # An instrument without any bar is never bought: its closes stay NaN.
+    growth = np.where(np.isnan(held), 1.0, held / bought)
     account: FloatArray = capital * growth.mean(axis=1)
     return account
 

@@ -23,8 +23,7 @@ from alphastrat.core.tables import Column, read_order
 from strategies.charts import CHARTS, MONTHS, Chart
 from strategies.luck_charts import LUCK_CHARTS
 from strategies.models import BacktestRun
-from strategies.services.backtesting import CHECKED_SYMBOLS
-from strategies.services.examination import sharpe_evidence
+from strategies.services.examination import newest_sweep_of, sharpe_evidence
 from strategies.services.results import Results, records
 from strategies.views import result_tables
 
@@ -84,8 +83,8 @@ def backtest_examination(request: PageRequest, run_id: UUID) -> HttpResponseBase
     run = _run(request, run_id)
     if run.agreement and request.htmx:
         return HttpResponseClientRefresh()
-    context = {"run": run, "is_checked": len(run.symbols) <= CHECKED_SYMBOLS}
-    return render_page(request, "strategies/_agreement.html", "strategies/_agreement.html", context)
+    page = "strategies/_agreement.html"
+    return render_page(request, page, page, {"run": run})
 
 
 @login_required
@@ -164,8 +163,8 @@ def _examination(results: Results) -> dict[str, Any]:
     evidence = sharpe_evidence(results)
     built = {f"{key}_chart": build(results) for key, build in LUCK_CHARTS.items()}
     return built | {
-        "is_checked": len(run.symbols) <= CHECKED_SYMBOLS,
         "evidence": evidence,
+        "sweep": None if run.engine == BacktestRun.Engine.IMPORTED else newest_sweep_of(run),
         "luck_note": _luck_note(evidence),
         "bars_note": f"to be 95% sure; the run has {evidence['n_bars']:,}" if evidence else "",
         "crises": result_tables.crisis_rows(run),

@@ -17,6 +17,7 @@ from strategies.models import BacktestRun, Trial
 from strategies.services import backtesting
 from tests.factories import make_user, signed_in
 from tests.strategies.builders import finished_run, make_market, make_run, make_strategy
+from tests.strategies.search_builders import finished_sweep
 
 pytestmark = pytest.mark.django_db
 NEW = "/backtests/new/"
@@ -280,6 +281,20 @@ def test_the_list_costs_the_same_however_many_runs_it_shows(
     # session, user, live head, running jobs, count, page
     with django_assert_num_queries(6):
         browser.get("/backtests/")
+
+
+def test_a_run_shows_how_likely_the_newest_sweep_of_its_hypothesis_is_overfitted(
+    browser, alice, market
+):
+    run = finished_run(alice, symbols=("KO",))
+    page = f"/backtests/{run.pk}/"
+    assert "No sweep of this strategy" in browser.get(page).content.decode()
+    other = finished_sweep(alice, symbols=("JPM",))
+    sweep = finished_sweep(alice, symbols=("KO",))
+    content = browser.get(page).content.decode()
+    assert sweep.overfitting_probability is not None
+    assert sweep.get_absolute_url() in content
+    assert other.get_absolute_url() not in content
 
 
 def test_a_large_page_of_a_result_costs_few_queries(

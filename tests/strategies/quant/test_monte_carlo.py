@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from alphastrat.quant.execution import CostModel
+from alphastrat.quant.types import FloatArray
+from strategies.quant import monte_carlo
 from strategies.quant.monte_carlo import (
     CrisisWindow,
+    MonteCarloResult,
     Resampling,
     cost_stress,
     crisis_results,
@@ -66,6 +69,38 @@ def test_bands_of_returns_cover_their_mean() -> None:
     )
     assert result.bands.shape == (251, 5)
     assert result.final_equity[5] < 1e5 * np.prod(1 + returns) < result.final_equity[95]
+
+
+def test_spans_of_steps_give_what_all_steps_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    returns = np.random.default_rng(6).normal(0.001, 0.02, 50)
+    whole, cut = (
+        _resampled_in_parts(monkeypatch, returns, together=together) for together in (10_000, 700)
+    )
+    assert np.array_equal(whole.bands, cut.bands)
+    assert (whole.final_equity, whole.drawdown_95) == (cut.final_equity, cut.drawdown_95)
+
+
+def _resampled_in_parts(
+    monkeypatch: pytest.MonkeyPatch, returns: FloatArray, *, together: int
+) -> MonteCarloResult:
+    monkeypatch.setattr(monte_carlo, "MAX_TOGETHER", together)
+    return resample_trips(returns, initial_cash=1e5, rng=np.random.default_rng(7), n_runs=100)
+
+
+def test_a_long_list_of_trips_is_drawn_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monte_carlo, "MAX_DRAWN", 1_000)
+    result = resample_trips(TRIPS, initial_cash=1e5, rng=np.random.default_rng(8), n_runs=400)
+    assert result.bands.shape == (len(TRIPS) + 1, 5)
+    assert result.loss_probability == pytest.approx(
+        _resampled_in_parts(monkeypatch, TRIPS, together=10_000).loss_probability, abs=0.15
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "expected"), [(1, 5_000), (4_000, 5_000), (20_000, 1_000), (10_000_000, 500)]
+)
+def test_more_steps_leave_time_for_fewer_runs(n_steps: int, expected: int) -> None:
+    assert monte_carlo.affordable_runs(n_steps) == expected
 
 
 def test_nothing_to_resample_is_refused() -> None:

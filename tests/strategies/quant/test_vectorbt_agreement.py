@@ -30,6 +30,7 @@ EXITS = [
     ExitRules(stop_loss=0.03, take_profit=0.05),
     ExitRules(take_profit=0.04),
 ]
+SHARED = FixedFraction(0.5)
 WITH_SLIPPAGE = CostModel(commission_bps=10, slippage_bps=7, slippage_volatility=0.1)
 
 
@@ -54,6 +55,30 @@ def test_random_runs_agree_bar_for_bar(seed: int) -> None:
     assert not agreement.not_expressible
     assert agreement.agrees, agreement.explanation
     assert agreement.n_matched == agreement.n_fills > 0
+
+
+@pytest.mark.parametrize("exits", EXITS)
+def test_instruments_checked_in_parts_agree_like_all_of_them_together(
+    monkeypatch: pytest.MonkeyPatch, exits: ExitRules
+) -> None:
+    rng = np.random.default_rng(11)
+    panel = random_panel(rng, 80, 5)
+    signals = random_signals(rng, panel)
+    config = SimulationConfig(
+        periods_per_year=252, costs=CostModel(commission_bps=10), exits=exits, sizing=SHARED
+    )
+    result = simulate(panel, signals, config=config)
+    assert result.n_partial + result.n_denied > 0  # the instruments do contend for cash
+    together = vectorbt_engine.run(panel, signals, config=config, result=result)
+    monkeypatch.setattr(vectorbt_engine, "MAX_CELLS", 160)
+    apart = vectorbt_engine.run(panel, signals, config=config, result=result)
+    agreement = vectorbt_engine.compare(result, apart)
+
+    assert (together.n_blocks, apart.n_blocks) == (1, 3)
+    assert agreement.agrees, agreement.explanation
+    assert "3 parts" in agreement.explanation
+    assert agreement.n_matched == agreement.n_fills > 0
+    assert apart.equity == pytest.approx(together.equity)
 
 
 def test_the_published_goog_run_agrees() -> None:

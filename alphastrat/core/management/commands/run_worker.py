@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -36,6 +37,9 @@ class Command(BaseCommand):
         autodiscover_modules("tasks")
         _rehearse()
         connections.close_all()
+        # What is there now stays: collecting garbage in a fork would copy every page of it.
+        gc.collect()
+        gc.freeze()
         # A fork has no connection and copies each page of memory when it first touches it.
         post_spawn.connect(_rehearse)
         cluster = Cluster()
