@@ -14,6 +14,7 @@ from strategies.quant.panel import Panel
 from strategies.quant.simulator import SimulationConfig
 from strategies.quant.sweep import SweepResult, sweep_cube, wish_cube
 from strategies.quant.sweep_kernel import METRICS
+from strategies.quant.wish_rows import parameter_columns
 
 N_BLOCKS = 16
 EXIT_NAMES = ("stop_loss", "take_profit", "trailing_stop", "max_bars", "cooldown_bars")
@@ -96,6 +97,32 @@ def accepts(key: str, parameters: Mapping[str, Any]) -> bool:
     return True
 
 
+def accepted(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> BoolArray:
+    """Return which sets the plug-in accepts.
+
+    Parameters
+    ----------
+    ground, varied
+        As in `evaluate`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_sets,)
+        As `accepts` says of each.
+    """
+    cls = registry.plugin(ground.key)
+    if varied and hasattr(cls, "are_consistent"):
+        whole = [
+            {n: value for n, value in {**ground.fixed, **own}.items() if n not in EXIT_NAMES}
+            for own in varied
+        ]
+        columns = parameter_columns(cls, whole)
+        if columns is not None:
+            answer: BoolArray = cls.are_consistent(columns)
+            return answer
+    return np.array([ground.accepts(own) for own in varied], np.bool_)
+
+
 def evaluate(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> ChunkResult:
     """Try parameter sets on the same bars.
 
@@ -118,7 +145,7 @@ def evaluate(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> ChunkResult
     """
     registry.load_builtin_plugins()
     registry.plugin(ground.key)
-    is_valid = np.array([ground.accepts(own) for own in varied], np.bool_)
+    is_valid = accepted(ground, varied)
     metrics = np.full((len(varied), len(METRICS)), np.nan)
     sums = np.full((len(varied), N_BLOCKS), np.nan)
     squares = np.full((len(varied), N_BLOCKS), np.nan)

@@ -49,11 +49,33 @@ def compiled(function: Function) -> Function:
     callable
         Compiles on first use, or loads from a folder below NUMBA_CACHE_DIR.
     """
+    return _dispatcher(function)
+
+
+def compiled_wide(function: Function) -> Function:
+    """Compile a loop over finite numbers so that it takes several of them at a time.
+
+    Sums may be added up in another order, which is the same order every time. Dividing by zero
+    gives infinity or NaN.
+
+    Parameters
+    ----------
+    function : callable
+        As for `compiled`.
+
+    Returns
+    -------
+    callable
+        As for `compiled`.
+    """
+    return _dispatcher(function, fastmath={"reassoc", "nnan", "nsz"}, error_model="numpy")
+
+
+def _dispatcher(function: Any, **options: Any) -> Any:
     before = config.CACHE_DIR  # type: ignore[attr-defined]
     if _FOLDER is not None:
         config.CACHE_DIR = _FOLDER  # type: ignore[attr-defined]
     try:
-        dispatcher: Any = njit(cache=True, nogil=True)(function)
+        return njit(cache=True, nogil=True, **options)(function)
     finally:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
-    return dispatcher

@@ -115,7 +115,7 @@ _EQUITY, _CASH, _QUANTITY_MODE, _RISK = range(4)
 
 _fill_price = compiled(execution.fill_price)
 _commission = compiled(execution.commission)
-_borrow_cost = compiled(execution.borrow_cost)
+borrow_cost = compiled(execution.borrow_cost)
 _affordable = compiled(execution.affordable_quantity)
 _stop_fill = compiled(execution.stop_fill)
 
@@ -204,7 +204,7 @@ def at_open(
         if target == side:
             continue
         if side != 0:
-            cash += _leave(t, j, price, reason, market, terms, out)
+            cash += leave(t, j, price, reason, market, terms, out)
         if target != 0:
             n_entries += 1
     if n_entries > 0:
@@ -255,7 +255,7 @@ def _enter_all(
         is_wanted = out.book[j, TARGET] != 0 and out.book[j, QUANTITY] == 0.0
         if is_wanted and not np.isnan(market.open[t, j]):
             before = cash
-            cash += _enter(t, j, equity, free, market, wanted, terms, exits, out)
+            cash += enter(t, j, equity, free, market, wanted, terms, exits, out)
             free -= _spent(before - cash, out.book[j])
     return cash
 
@@ -277,7 +277,7 @@ def _spent(paid: float, book: FloatArray) -> float:
 
 
 @compiled
-def _enter(
+def enter(
     t: int,
     j: int,
     equity: float,
@@ -288,6 +288,7 @@ def _enter(
     exits: FloatArray,
     out: Outcome,
 ) -> float:
+    """Open the position that the book wants and return what that brings in, below 0 for a long."""
     book = out.book[j]
     side, last, price = int(book[TARGET]), int(book[LAST]), market.open[t, j]
     fill = _slipped(price, side, market.volatility[int(book[LAST]), j], terms)
@@ -341,9 +342,10 @@ def _slipped(price: float, side: int, volatility: float, terms: Terms) -> float:
 
 
 @compiled
-def _leave(
+def leave(
     t: int, j: int, price: float, reason: int, market: Market, terms: Terms, out: Outcome
 ) -> float:
+    """Close a position and return what that brings in."""
     book = out.book[j]
     quantity = book[QUANTITY]
     side = -1 if quantity > 0 else 1
@@ -379,7 +381,7 @@ def within_bar(
             continue
         if book[ENTRY_BAR] != t:
             _excursion(book, market.open[t, j])
-        cash += _leave(t, j, price, reason, market, terms, out)
+        cash += leave(t, j, price, reason, market, terms, out)
         if reason != _TARGET and exits[COOLDOWN] > 0:
             book[COOL] = exits[COOLDOWN] + 1
     return cash
@@ -419,7 +421,7 @@ def hold(t: int, j: int, market: Market, terms: Terms, book: FloatArray) -> floa
         return 0.0
     book[j, WORST], book[j, BEST] = max(book[j, WORST], high), min(book[j, BEST], low)
     book[j, PEAK] = min(book[j, PEAK], low)
-    borrow = _borrow_cost(
+    borrow = borrow_cost(
         book[j, QUANTITY], market.close[t, j], terms.borrow_bps, terms.years_per_bar
     )
     book[j, BORROWED] += borrow

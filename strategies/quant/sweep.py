@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from alphastrat.quant.types import FloatArray
 from strategies.quant.exits import ExitRules
 from strategies.quant.memo import memo
 from strategies.quant.panel import Panel, as_panel
-from strategies.quant.registry import build
+from strategies.quant.registry import build, plugin
 from strategies.quant.signals import WishArray, panel_signals
 from strategies.quant.simulator import (
     Bars,
@@ -27,9 +27,13 @@ from strategies.quant.simulator import (
     terms,
 )
 from strategies.quant.sweep_kernel import METRICS, Float32Array, run_all
+from strategies.quant.wish_rows import WishRows, parameter_columns
 
+# Sets whose wishes are computed one by one and held at a time, and those that come as rows.
 CHUNK = 256
-SETS_PER_THREAD = 64
+ROW_CHUNK = 4096
+# Sets that a thread takes at a time: their wishes stay in its cache.
+SPAN = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,11 +152,13 @@ def sweep(
     panel = as_panel(bars)
     engine = _Engine(panel, config, n_blocks)
     n_done = 0
-    for chunk in _chunks(parameter_sets):
-        engine.run(wish_cube(key, chunk, panel, exits=config.exits), keep_returns=keep_returns)
-        n_done += len(chunk)
-        if progress is not None:
-            progress(n_done)
+    with memo():
+        for chunk in _chunks(parameter_sets, _chunk_size(key, panel)):
+            wanted = _wanted_sets(key, chunk, panel, config.exits)
+            engine.run(wanted, keep_returns=keep_returns)
+            n_done += len(chunk)
+            if progress is not None:
+                progress(n_done)
     return engine.result(keep_returns=keep_returns)
 
 
@@ -201,7 +207,7 @@ def sweep_wishes(
     rules = [config.exits] * len(cube) if exits is None else exits
     levels = np.array([rule.as_array() for rule in rules]).reshape(len(cube), 5)
     priority = np.ones((1, panel.n_bars, panel.n_assets))
-    engine.run(WishCube(cube, priority, levels), keep_returns=keep_returns)
+    engine.run(_whole(WishCube(cube, priority, levels)), keep_returns=keep_returns)
     return engine.result(keep_returns=keep_returns)
 
 
@@ -215,7 +221,7 @@ def sweep_cube(
 ) -> SweepResult:
     """Simulate a cube of wishes, see `sweep_wishes`."""
     engine = _Engine(panel, config, n_blocks)
-    engine.run(cube, keep_returns=keep_returns)
+    engine.run(_whole(cube), keep_returns=keep_returns)
     return engine.result(keep_returns=keep_returns)
 
 
@@ -257,7 +263,7 @@ def estimate_sweep(
     return SweepEstimate(len(parameter_sets), seconds, chunk + results + kept + scratch)
 
 
-_EXIT_NAMES = ("stop_loss", "take_profit", "trailing_stop", "max_bars", "cooldown_bars")
+_EXIT_NAMES = frozenset(("stop_loss", "take_profit", "trailing_stop", "max_bars", "cooldown_bars"))
 
 
 class WishCube(NamedTuple):
@@ -313,7 +319,73 @@ def wish_cube(
         return _cube(key, parameter_sets, panel, exits)
 
 
+class _WantedSets(NamedTuple):
+    """Wishes of sets, asked for a span at a time; priority and exits as in `WishCube`."""
+
+    wishes: WishRows
+    priority: FloatArray
+    exits: FloatArray
+
+
+def _whole(cube: WishCube) -> _WantedSets:
+    return _WantedSets(lambda span: cube.wishes[span], cube.priority, cube.exits)
+
+
+def _wanted_sets(
+    key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules
+) -> _WantedSets:
+    found = _rows(key, chunk, panel)
+    if found is None:
+        return _whole(_one_by_one(key, chunk, panel, exits))
+    priority = np.ones((1, panel.n_bars, 1))
+    levels = _all_exit_levels(chunk, exits)
+    return _WantedSets(lambda span: found(span)[:, :, None], priority, levels)
+
+
+def _rows(key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel) -> WishRows | None:
+    """Return the wishes as rows, where the plug-in and the sets allow it."""
+    cls = plugin(key)
+    if panel.n_assets != 1 or not hasattr(cls, "wish_rows") or not panel.has_bar.all():
+        return None
+    has_exits = not _EXIT_NAMES.isdisjoint(chunk[0])
+    own = [_without_exits(params) for params in chunk] if has_exits else chunk
+    columns = parameter_columns(cls, own)
+    if columns is None or not cls.are_consistent(columns).all():
+        return None
+    answer: WishRows = cls.wish_rows(panel.bars(panel.symbols[0]), columns)
+    return answer
+
+
+def _without_exits(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    if _EXIT_NAMES.isdisjoint(params):
+        return params
+    return {name: value for name, value in params.items() if name not in _EXIT_NAMES}
+
+
+def _all_exit_levels(chunk: Sequence[Mapping[str, Any]], exits: ExitRules) -> FloatArray:
+    levels = np.tile(exits.as_array(), (len(chunk), 1))
+    if not _EXIT_NAMES.isdisjoint(set().union(*chunk)):
+        for i, params in enumerate(chunk):
+            levels[i] = _exit_levels(params, exits)
+    return levels
+
+
 def _cube(key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules) -> WishCube:
+    found = _rows(key, chunk, panel) if chunk else None
+    if found is None:
+        return _one_by_one(key, chunk, panel, exits)
+    wishes = np.empty((len(chunk), panel.n_bars, 1), np.uint8)
+
+    def fill(span: slice) -> None:
+        wishes[span, :, 0] = found(span)
+
+    _in_threads(fill, len(chunk))
+    return WishCube(wishes, np.ones((1, panel.n_bars, 1)), _all_exit_levels(chunk, exits))
+
+
+def _one_by_one(
+    key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules
+) -> WishCube:
     # Built once, so that the memo knows the frame again.
     single = panel.bars(panel.symbols[0]) if panel.n_assets == 1 else None
     shape = (len(chunk), panel.n_bars, panel.n_assets)
@@ -321,31 +393,45 @@ def _cube(key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: Exi
     # Priority decides only between instruments.
     n_priorities = len(chunk) if panel.n_assets > 1 else 1
     priority = np.ones((n_priorities, panel.n_bars, panel.n_assets))
-    levels = np.empty((len(chunk), 5))
     for i, params in enumerate(chunk):
-        own = {name: value for name, value in params.items() if name not in _EXIT_NAMES}
-        plugin = build(key, own)
-        if single is not None and not hasattr(plugin, "panel_signals"):
-            wishes[i, :, 0] = plugin.signals(single).wishes
+        strategy = build(key, _without_exits(params))
+        if single is not None and not hasattr(strategy, "panel_signals"):
+            wishes[i, :, 0] = strategy.signals(single).wishes
         else:
-            signals = panel_signals(plugin, panel)
+            signals = panel_signals(strategy, panel)
             wishes[i], priority[i % n_priorities] = signals.wishes, signals.strength
-        levels[i] = _exit_levels(params, exits)
-    return WishCube(wishes, priority, levels)
+    return WishCube(wishes, priority, _all_exit_levels(chunk, exits))
 
 
 def _exit_levels(params: Mapping[str, Any], exits: ExitRules) -> FloatArray:
     changed = {name: params[name] for name in _EXIT_NAMES if name in params}
-    if not changed:
-        return exits.as_array()
     kept = {name: getattr(exits, name) for name in _EXIT_NAMES}
     return ExitRules(**{**kept, **changed}).as_array()
 
 
-def _chunks(parameter_sets: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+def _chunks(
+    parameter_sets: Iterable[Mapping[str, Any]], size: int
+) -> Iterator[list[Mapping[str, Any]]]:
     remaining = iter(parameter_sets)
-    while chunk := list(islice(remaining, CHUNK)):
+    while chunk := list(islice(remaining, size)):
         yield chunk
+
+
+def _chunk_size(key: str, panel: Panel) -> int:
+    is_in_rows = panel.n_assets == 1 and hasattr(plugin(key), "wish_rows")
+    return ROW_CHUNK if is_in_rows else CHUNK
+
+
+def _in_threads(work: Callable[[slice], None], n_sets: int) -> None:
+    """Go through spans of sets on every core; they are independent, so no split matters."""
+    spans = [slice(start, min(start + SPAN, n_sets)) for start in range(0, n_sets, SPAN)]
+    n_threads = min(os.cpu_count() or 1, len(spans))
+    if n_threads < 2:
+        for span in spans:
+            work(span)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(work, spans))
 
 
 class _Engine:
@@ -359,8 +445,8 @@ class _Engine:
         self.edges = np.linspace(0, panel.n_bars, n_blocks + 1).astype(np.int64)
         self.parts: list[tuple[FloatArray, FloatArray, FloatArray, Float32Array]] = []
 
-    def run(self, cube: WishCube, *, keep_returns: bool) -> None:
-        n_sets, n_bars, _ = cube.wishes.shape
+    def run(self, wanted: _WantedSets, *, keep_returns: bool) -> None:
+        n_sets, n_bars = len(wanted.exits), len(self.market.close)
         n_blocks = len(self.edges) - 1
         part = (
             np.empty((n_sets, len(METRICS))),
@@ -368,23 +454,18 @@ class _Engine:
             np.empty((n_sets, n_blocks)),
             np.empty((n_sets, n_bars if keep_returns else 0), np.float32),
         )
-        # Sets are independent and the kernel holds no lock: the split changes no result.
-        n_threads = min(os.cpu_count() or 1, 1 + n_sets // SETS_PER_THREAD)
-        cuts = np.linspace(0, n_sets, n_threads + 1).astype(int).tolist()
-        spans = [slice(*cut) for cut in pairwise(cuts)]
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(lambda span: self._run_span(cube, part, span), spans))
+        _in_threads(lambda span: self._run_span(wanted, part, span), n_sets)
         self.parts.append(part)
 
-    def _run_span(self, cube: WishCube, part: tuple[Any, ...], span: slice) -> None:
+    def _run_span(self, wanted: _WantedSets, part: tuple[Any, ...], span: slice) -> None:
         n_bars, n_assets = self.market.close.shape
         run_all(
             self.market,
-            cube.wishes[span],
+            wanted.wishes(span),
             self.weights,
-            cube.priority if len(cube.priority) == 1 else cube.priority[span],
+            wanted.priority if len(wanted.priority) == 1 else wanted.priority[span],
             self.terms,
-            cube.exits[span],
+            wanted.exits[span],
             outcome_arrays(n_bars, n_assets, 3 * n_bars * n_assets),
             self.edges,
             self.periods_per_year,

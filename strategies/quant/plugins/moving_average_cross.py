@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import pandas as pd
 
+from alphastrat.quant.types import BoolArray
 from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
-from strategies.quant.signals import Signals, crosses_above, crosses_below, strength
+from strategies.quant.signals import (
+    LONG_ENTRY,
+    LONG_EXIT,
+    SHORT_ENTRY,
+    SHORT_EXIT,
+    Signals,
+    WishArray,
+    crosses_above,
+    crosses_below,
+    strength,
+)
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, cross_wishes, rows
 
 
 @register
@@ -58,3 +71,20 @@ class MovingAverageCross(Plugin):
             strength=strength(fast - slow, 0.02 * close),
             indicators={"fast": fast, "slow": slow},
         )
+
+    @classmethod
+    def are_consistent(cls, sets: Columns) -> BoolArray:
+        consistent: BoolArray = sets["fast"] < sets["slow"]
+        return consistent
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        average = partial(indicators.sma, indicators.bar_arrays(bars).close)
+        fast, slow = rows(average, sets["fast"]), rows(average, sets["slow"])
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            up, down = LONG_ENTRY | SHORT_EXIT, LONG_EXIT | SHORT_ENTRY
+            return cross_wishes(fast, slow, span, up=up, down=down) & allowed[span]
+
+        return wishes

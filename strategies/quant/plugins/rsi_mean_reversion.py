@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import pandas as pd
 
+from alphastrat.quant.types import BoolArray
 from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
 from strategies.quant.seeding import wilder_warmup
-from strategies.quant.signals import Signals, strength
+from strategies.quant.signals import Signals, WishArray, pack_wishes, strength
+from strategies.quant.wish_rows import (
+    Columns,
+    WishRows,
+    above,
+    allowed_wishes,
+    below,
+    compare,
+    levels,
+    rows,
+)
 
 
 @register
@@ -68,3 +80,25 @@ class RsiMeanReversion(Plugin):
             strength=strength(rsi - 50.0, 50.0),
             indicators={"rsi": rsi},
         )
+
+    @classmethod
+    def are_consistent(cls, sets: Columns) -> BoolArray:
+        oversold, leave, overbought = sets["oversold"], sets["exit_level"], sets["overbought"]
+        consistent: BoolArray = (oversold < leave) & (leave < overbought)
+        return consistent
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        rsi = rows(partial(indicators.rsi, indicators.bar_arrays(bars).close), sets["period"])
+        low, leave, high = (
+            levels(sets[name], len(bars)) for name in ("oversold", "exit_level", "overbought")
+        )
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            oversold, overbought = below(compare(rsi, low, span)), above(compare(rsi, high, span))
+            middle = compare(rsi, leave, span)
+            packed = pack_wishes(middle.shape, oversold, above(middle), overbought, below(middle))
+            return packed & allowed[span]
+
+        return wishes

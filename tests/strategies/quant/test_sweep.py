@@ -10,13 +10,17 @@ import pytest
 
 from alphastrat.quant.drawdown import drawdown
 from alphastrat.quant.execution import CostModel
+from alphastrat.quant.types import FloatArray
 from strategies.quant import registry
+from strategies.quant.chunks import accepts
 from strategies.quant.exits import ExitRules
 from strategies.quant.indicator_specs import synthetic_bars
-from strategies.quant.signals import panel_signals
+from strategies.quant.panel import as_panel
+from strategies.quant.signals import Signals, panel_signals
 from strategies.quant.simulator import SimulationConfig, simulate
 from strategies.quant.sizing import FixedFraction
-from strategies.quant.sweep import estimate_sweep, sweep, sweep_wishes
+from strategies.quant.sweep import estimate_sweep, sweep, sweep_wishes, wish_cube
+from strategies.quant.wish_rows import parameter_columns
 from tests.strategies.quant.builders import random_panel
 
 registry.load_builtin_plugins()
@@ -74,11 +78,103 @@ def test_chunks_do_not_change_the_answer_and_report_progress(
     bars = synthetic_bars(300)
     sets = [{"period": p} for p in range(5, 15)]
     whole = sweep("rsi_mean_reversion", sets, bars, config=CONFIG)
-    monkeypatch.setattr("strategies.quant.sweep.CHUNK", 3)
+    monkeypatch.setattr("strategies.quant.sweep.ROW_CHUNK", 3)
     seen: list[int] = []
     parts = sweep("rsi_mean_reversion", iter(sets), bars, config=CONFIG, progress=seen.append)
     np.testing.assert_array_equal(whole.total_return, parts.total_return)
     assert seen == [3, 6, 9, 10]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        SimulationConfig(
+            252, costs=CostModel(borrow_bps_per_year=300, commission_minimum=1), granularity=1
+        ),
+        SimulationConfig(252, max_leverage=8.0, sizing=FixedFraction(8.0)),
+        SimulationConfig(252, exits=ExitRules(max_bars=5, cooldown_bars=2)),
+        SimulationConfig(252, exits=ExitRules(trailing_stop=0.03, cooldown_bars=3)),
+    ],
+    ids=["costs", "borrowing", "ruin", "time", "stops"],
+)
+def test_wishes_swept_equal_wishes_simulated(config: SimulationConfig) -> None:
+    rng = np.random.default_rng(11)
+    bars = synthetic_bars(600)
+    wishes = np.where(rng.random((40, 600)) < 0.1, rng.integers(0, 16, (40, 600)), 0)
+    wishes = wishes.astype(np.uint8)
+    wishes[:4] = rng.integers(0, 16, (4, 600))
+    swept = sweep_wishes(bars, wishes, config=config, keep_returns=True)
+    assert swept.returns is not None
+    n_ruined = 0
+    for k, row in enumerate(wishes):
+        single = simulate(bars, Signals(bars.index, row, np.ones(600)), config=config)
+        n_ruined += single.is_ruined
+        fall = drawdown_of(single.equity)
+        assert swept.n_trips[k] == len(single.round_trips)
+        assert swept.exposure[k] == (single.positions != 0).mean()
+        assert swept.total_return[k] == single.equity[-1] / 100_000 - 1
+        assert swept.max_drawdown[k] == pytest.approx(fall, rel=1e-12)
+        assert swept.mean_return[k] == pytest.approx(_returns(single.equity).mean(), rel=1e-9)
+        assert swept.turnover[k] == pytest.approx(
+            np.abs(single.fills.quantity * single.fills.price).sum() / 100_000, rel=1e-12
+        )
+    assert (n_ruined > 0) == (config.max_leverage > 1)
+
+
+def _returns(equity: FloatArray) -> FloatArray:
+    before = np.concatenate([[100_000.0], equity[:-1]])
+    return np.where(equity == before, 0.0, equity / before - 1.0)
+
+
+def drawdown_of(equity: FloatArray) -> float:
+    curve = np.concatenate([[100_000.0], equity])
+    return float((curve / np.maximum.accumulate(curve) - 1.0).min())
+
+
+SPACES: dict[str, dict[str, Any]] = {
+    "moving_average_cross": {"fast": (2, 40), "slow": (3, 90)},
+    "rsi_mean_reversion": {"period": (2, 40), "oversold": (5, 60), "overbought": (40, 95)},
+}
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in registry.plugin_keys() if hasattr(registry.plugin(key), "wish_rows")]
+)
+def test_rows_of_many_sets_equal_the_signals_of_each(key: str) -> None:
+    cls = registry.plugin(key)
+    rng = np.random.default_rng(5)
+    bars = synthetic_bars(400)
+    space = SPACES[key]
+    sets = [
+        {name: int(rng.integers(*span)) for name, span in space.items()}
+        | {"direction": str(rng.choice(["long", "short", "both"]))}
+        for _ in range(200)
+    ]
+    columns = parameter_columns(cls, sets)
+    assert columns is not None
+    consistent = cls.are_consistent(columns)
+    assert consistent.tolist() == [accepts(key, own) for own in sets]
+    assert 20 < consistent.sum() < 200
+    kept = [own for own, ok in zip(sets, consistent, strict=True) if ok]
+    cube = wish_cube(key, kept, as_panel(bars), exits=ExitRules())
+    for own, wishes in zip(kept, cube.wishes, strict=True):
+        np.testing.assert_array_equal(
+            wishes[:, 0], registry.build(key, own).signals(bars).wishes, err_msg=str(own)
+        )
+
+
+def test_one_set_that_is_out_of_range_is_named() -> None:
+    sets = [{"fast": 3, "slow": 10}, {"fast": 3, "slow": 10_000}]
+    with pytest.raises(ValueError, match="slow: must lie in"):
+        sweep("moving_average_cross", sets, synthetic_bars(100), config=CONFIG)
+
+
+@pytest.mark.parametrize("bad", [True, "5", 2.5, float("nan"), 10_000, None])
+def test_a_column_with_an_odd_value_is_left_to_the_single_check(bad: Any) -> None:
+    cls = registry.plugin("moving_average_cross")
+    assert parameter_columns(cls, [{"fast": 3}, {"fast": bad}]) is None
+    assert parameter_columns(cls, [{"fast": 3}, {"slow": 5}]) is None
 
 
 def test_a_set_that_never_trades_has_undefined_ratios() -> None:
