@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from django.db import connection
+from django.utils.timezone import now
 
 from alphastrat.core.jsonable import jsonable
 from strategies.models import BacktestRun, Trial
+
+# A sweep counts ten thousand looks: one statement, no object for each.
+_RECORD = """
+    INSERT INTO strategies_trial (
+        owner_id, hypothesis, source, start_at, end_at, created_at, configuration, sharpe_per_bar
+    )
+    SELECT %s, %s, %s, %s, %s, %s, look.* FROM unnest(%s::text[], %s::float8[]) AS look
+    ON CONFLICT DO NOTHING
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +73,20 @@ def record_trials(
 
     The subject has an owner, a plug-in, symbols and a timeframe.
     """
+    counted = list(looks)
+    if not counted:
+        return
     hypothesis = hypothesis_key(subject.plugin, subject.symbols, subject.timeframe)
-    Trial.objects.bulk_create(
-        [
-            Trial(
-                owner_id=subject.owner_id,
-                hypothesis=hypothesis,
-                configuration=configuration,
-                source=source,
-                start_at=span[0],
-                end_at=span[1],
-                sharpe_per_bar=sharpe if np.isfinite(sharpe) else None,
-            )
-            for configuration, sharpe in looks
-        ],
-        ignore_conflicts=True,
-        batch_size=2000,
-    )
+    sharpes = [sharpe if math.isfinite(sharpe) else None for _, sharpe in counted]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RECORD,
+            [
+                *(subject.owner_id, hypothesis, source, *span, now()),
+                [configuration for configuration, _ in counted],
+                sharpes,
+            ],
+        )
 
 
 def count_trials(subject: Any) -> TrialCount:
