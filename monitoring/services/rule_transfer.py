@@ -117,7 +117,7 @@ def _read(
         wanted = values.get(kind)
         if wanted is not None and wanted not in by_name:
             raise InvalidInput(f"There is no {kind} named {wanted}.")
-        values[kind] = by_name.get(wanted)
+        values[kind] = None if wanted is None else by_name[wanted]
     rule = ThresholdRule(owner=owner, **values)
     if before is not None:
         rule.pk, rule.version, rule.template = before.pk, before.version, before.template

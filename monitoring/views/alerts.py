@@ -174,7 +174,7 @@ def _do(request: PageRequest, action: str, ids: list[UUID], alert: Alert | None)
         case "snooze":
             form = SnoozeForm(posted, alert=alert, prefix="snooze")
             if not form.is_valid():
-                raise InvalidInput(next(iter(form.errors.values()))[0])
+                raise InvalidInput(str(next(iter(form.errors.values()))[0]))
             return alert_actions.snooze(ids, by=by, at=at, **form.choice(at=at))
         case "wake":
             return alert_actions.wake(ids, by=by, at=at)

@@ -98,7 +98,8 @@ def threshold_edit(request: PageRequest, rule_id: UUID) -> HttpResponse:
 def threshold_preview(request: PageRequest) -> HttpResponse:
     """Answer when the rule in the form would have fired."""
     own = ThresholdRule.objects.for_user(request.user).select_related("owner")
-    rule = own.filter(pk=request.POST.get("rule") or None).first()
+    posted = request.POST.get("rule", "")
+    rule = own.filter(pk=posted).first() if posted else None
     owner = rule.owner if rule else request.user
     form = RuleForm(request.POST, instance=rule, user=owner)
     context = _preview(form) if form.is_valid() else {}

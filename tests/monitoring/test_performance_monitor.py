@@ -1,0 +1,281 @@
+"""The monitor judges what is affected, all of it in one pass, and loses nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from alphastrat.core.models import Heartbeat
+from alphastrat.core.notify import Wake
+from monitoring.models import Alert
+from monitoring.services import rules, standing_breaches
+from monitoring.services.performance_alerts import observe
+from monitoring.services.performance_monitor import FULL_SECONDS, PerformanceMonitor
+from monitoring.services.performance_validator import Verdict
+from portfolio.models import Account, Portfolio, PortfolioMember, RiskAction, StrategyStanding
+from tests.factories import make_user
+from tests.monitoring.alert_builders import NOW, later, make_rule, plain_strategy
+
+pytestmark = pytest.mark.django_db
+SWEEP = Wake(is_sweep=True)
+
+
+def trade(strategy, *returns, end=NOW) -> Account:
+    """Open an account with one equity point a day, the last one at `end`."""
+    account, _ = Account.objects.get_or_create(
+        strategy=strategy,
+        defaults={"opening_cash": 100_000, "opened_at": end - timedelta(days=400)},
+    )
+    account.equity_points.all().delete()
+    equity = 100_000.0
+    for i, change in enumerate(returns):
+        equity *= 1 + change
+        account.equity_points.create(
+            marked_at=end - timedelta(days=len(returns) - 1 - i),
+            cash=round(equity, 4),
+            position_value=0,
+            equity=round(equity, 4),
+            bar_return=change,
+        )
+    Account.objects.filter(pk=account.pk).update(
+        revision=account.revision + len(returns), marked_to=end
+    )
+    account.refresh_from_db()
+    return account
+
+
+class Watch:
+    """A monitor with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.monitor = PerformanceMonitor(clock=self.now, stopwatch=lambda: self.seconds)
+
+    def now(self):
+        return later(self.seconds)
+
+    def look(self, wake=SWEEP):
+        return self.monitor.run_pass(wake, at=self.now())
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def firing():
+    return {alert.subject for alert in Alert.objects.open().select_related("strategy", "portfolio")}
+
+
+def woken(account) -> Wake:
+    return Wake({"monitor": frozenset({f"account:{account.pk}"})})
+
+
+def test_a_breach_fires_and_ends_with_the_clear_bound(alice, watch):
+    rule = make_rule(alice)
+    account = trade(plain_strategy(alice), 0.01, -0.07)
+    assert watch.look().n_alerts == 1
+    alert = Alert.objects.get()
+    assert (alert.rule, alert.severity, alert.breached_at) == (rule, "warning", NOW)
+    assert alert.value == pytest.approx(-0.07)
+    assert alert.evidence["rule_version"] == 1
+    for returns, state in (
+        ((0.01, -0.04), "firing"),  # between the clear bound and the bound
+        ((0.01, -0.02), "resolved"),
+    ):
+        account = trade(account.strategy, *returns)
+        watch.look(woken(account))
+        alert.refresh_from_db()
+        assert alert.state == state
+
+
+def test_only_what_is_affected_is_judged(alice, watch):
+    make_rule(alice)
+    accounts = [trade(plain_strategy(alice, f"S{i}"), 0.01, 0.0) for i in range(5)]
+    assert watch.look().n_strategies == 5
+    assert watch.look().n_strategies == 0
+    account = trade(accounts[2].strategy, 0.01, -0.2)
+    assert watch.look(woken(account)).n_strategies == 1
+    assert firing() == {"S2"}
+
+
+def test_a_change_that_nobody_announced_is_found_by_the_next_sweep(alice, watch):
+    make_rule(alice)
+    strategy = plain_strategy(alice)
+    trade(strategy, 0.01)
+    watch.look()
+    trade(strategy, 0.01, -0.2)
+    assert watch.look().n_alerts == 1
+
+
+def test_everything_is_judged_every_minute(alice, watch):
+    trade(plain_strategy(alice), 0.01)
+    watch.look()
+    watch.seconds = FULL_SECONDS
+    done = watch.look()
+    assert (done.is_full, done.n_strategies) == (True, 1)
+
+
+def test_a_changed_rule_is_judged_at_once(alice, bob, watch):
+    trade(plain_strategy(alice), 0.01, -0.04)
+    trade(plain_strategy(bob), 0.01, -0.04)
+    rule = make_rule(alice)
+    watch.look()
+    assert firing() == set()
+    rules.change_rule(rule.pk, {"warning_bound": -0.02, "clear_bound": -0.01}, expected_version=1)
+    done = watch.look(Wake({"monitor": frozenset({f"rule:{rule.pk}"})}))
+    assert (done.n_strategies, firing()) == (1, {"RSI"})
+
+
+def test_a_rule_of_a_strategy_replaces_the_rule_for_all(alice, watch):
+    strict, loose = plain_strategy(alice, "Strict"), plain_strategy(alice, "Loose")
+    make_rule(alice)
+    make_rule(
+        alice,
+        "Loose one",
+        scope="strategy",
+        strategy=loose,
+        warning_bound=-0.5,
+        critical_bound=-0.6,
+        clear_bound=None,
+    )
+    for strategy in (strict, loose):
+        trade(strategy, 0.01, -0.2)
+    watch.look()
+    assert firing() == {"Strict"}
+
+
+def test_a_rule_looks_only_at_its_owners_strategies(alice, bob, watch):
+    make_rule(alice)
+    trade(plain_strategy(bob, "Bob's"), 0.01, -0.2)
+    watch.look()
+    assert firing() == set()
+
+
+def test_a_portfolio_is_judged_as_a_whole(alice, watch):
+    portfolio = Portfolio.objects.create(owner=alice, name="Core")
+    strategies = [plain_strategy(alice, f"S{i}") for i in range(2)]
+    for strategy in strategies:
+        PortfolioMember.objects.create(portfolio=portfolio, strategy=strategy, added_at=NOW)
+    make_rule(alice, scope="portfolio", portfolio=portfolio)
+    trade(strategies[0], 0.0, -0.08)
+    account = trade(strategies[1], 0.0, 0.08)
+    watch.look()
+    assert firing() == set()  # the two offset each other
+    account = trade(strategies[1], 0.0, -0.04)
+    assert watch.look(woken(account)).n_strategies == 2
+    alert = Alert.objects.get()
+    assert (alert.subject, alert.value) == ("Core", pytest.approx(-0.06))
+
+
+def test_a_rule_is_quiet_outside_its_exchange_hours(alice, watch):
+    # NOW is a Monday, 14:30 UTC: an hour into the session in New York.
+    make_rule(alice, active_calendar="XNYS")
+    trade(plain_strategy(alice), 0.01, -0.2)
+    watch.seconds = -2 * 3600
+    watch.look()
+    assert firing() == set()
+    watch.seconds = 0
+    watch.look()
+    assert firing() == {"RSI"}
+
+
+def test_missing_data_alerts_only_where_the_rule_says_so(alice, watch):
+    needs = {"metric": "sharpe_ratio", "window_bars": 60, "minimum_observations": 40}
+    bounds = {"warning_bound": 0.0, "critical_bound": None, "clear_bound": None}
+    make_rule(alice, "Patient", **needs, **bounds)
+    trade(plain_strategy(alice), 0.01)
+    watch.look()
+    assert firing() == set()
+    make_rule(alice, "Impatient", no_data_policy="alert", **needs, **bounds)
+    watch.seconds = FULL_SECONDS
+    watch.look()
+    assert Alert.objects.get().title == "No data: Sharpe ratio of RSI"
+
+
+def test_a_pending_breach_fires_in_a_later_sweep_without_news(alice, watch):
+    make_rule(alice, pending_seconds=30)
+    trade(plain_strategy(alice), 0.01, -0.2)
+    watch.look()
+    watch.seconds = 29
+    watch.look()
+    assert Alert.objects.get().state == "pending"
+    watch.seconds = 31
+    watch.look()
+    assert Alert.objects.get().state == "firing"
+
+
+def test_a_verdict_is_an_alert_that_ends_with_a_better_one(alice, watch):
+    strategy = plain_strategy(alice)
+    trade(strategy, 0.01)
+
+    def verdict(status):
+        return Verdict(
+            strategy.pk, alice.pk, "RSI", "", status, "E = 24", 55.0, 1.0, 24.0, "none", NOW, ()
+        )
+
+    def say(status, second):
+        at = later(second)
+        observe(standing_breaches.of_verdicts([verdict(status)], at=at, recorded_at=at), at=at)
+        return [(one.state, one.severity) for one in Alert.objects.order_by("evaluated_at")]
+
+    assert say("monitoring", 0) == []
+    assert say("watch", 1) == [("firing", "warning")]
+    assert say("degraded", 2) == [("firing", "critical")]
+    assert say("insufficient", 3) == [("firing", "critical")]
+    assert say("verified", 4) == [("resolved", "critical")]
+
+
+def test_a_limit_that_stops_trading_alerts_and_a_person_who_does_not(alice):
+    strategies = [plain_strategy(alice, name) for name in ("By limit", "By hand")]
+    for strategy, code in zip(strategies, ("MAX_DRAWDOWN", "MANUAL"), strict=True):
+        RiskAction.objects.create(
+            strategy=strategy, taken_at=NOW, trading_state="halted", code=code, reason="Because"
+        )
+        StrategyStanding.objects.create(
+            strategy=strategy, trading_state="halted", reason="Because", changed_at=NOW
+        )
+    observe(standing_breaches.of_trading_states(at=NOW), at=NOW)
+    assert firing() == {"By limit"}
+    StrategyStanding.objects.update(trading_state="active")
+    observe(standing_breaches.of_trading_states(at=later(5)), at=later(5))
+    assert firing() == set()
+
+
+def test_a_process_that_falls_silent_alerts_the_administrators(watch):
+    make_user("root", role="admin")
+    Heartbeat.objects.create(
+        process="feed", host="a", pid=1, started_at=NOW, beat_at=NOW - timedelta(seconds=90)
+    )
+    watch.look()
+    assert Alert.objects.get().title == "No sign of life of the feed"
+    Heartbeat.objects.update(beat_at=NOW)
+    watch.look()
+    assert Alert.objects.get().state == "resolved"
+
+
+def test_a_pass_costs_the_same_number_of_statements_for_many(alice, watch):
+    make_rule(alice)
+
+    def cost(n):
+        Account.objects.all().delete()
+        for i in range(n):
+            trade(plain_strategy(alice, f"{n} {i}"), 0.01, -0.2)
+        watch.seconds += FULL_SECONDS
+        with CaptureQueriesContext(connection) as queries:
+            done = watch.look()
+        assert done.n_alerts == n
+        return len(queries)
+
+    assert cost(2) == cost(20)
+
+
+def test_the_heartbeat_tells_how_long_passes_take(alice, watch):
+    trade(plain_strategy(alice), 0.01)
+    watch.look()
+    told = watch.monitor.summary()
+    assert (told["n_passes"], told["n_strategies"]) == (1, 1)
+    assert set(told["stored_ms"]) == {"p50", "p95", "p99", "max"}
