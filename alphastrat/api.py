@@ -18,6 +18,8 @@ from alphastrat.core.api import router as jobs_router
 from alphastrat.core.api_root import ProductApi
 from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
+from monitoring.transports_api import deliveries_router, transports_router
+from monitoring.verification_api import router as verification_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
 from strategies.compare_api import router as compare_router
@@ -68,6 +70,9 @@ api.add_router("/plugins", plugins_router)
 api.add_router("/backtests/imports", result_imports_router)
 api.add_router("/backtests", backtests_router)
 api.add_router("/compare", compare_router)
+api.add_router("", verification_router)
 api.add_router("/strategies", strategies_router)
 api.add_router("/walk-forwards", walk_forwards_router)
 api.add_router("/sweeps", sweeps_router)
+api.add_router("/transports", transports_router)
+api.add_router("/deliveries", deliveries_router)

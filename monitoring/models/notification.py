@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from alphastrat.core.constraints import choices_check
-from alphastrat.core.errors import ConflictError
 from alphastrat.core.models import TimeStampedModel, UUIDModel
 from monitoring.models.rule import Severity
 
@@ -165,20 +164,6 @@ class Notification(UUIDModel):
     def delay(self) -> timedelta | None:
         """Return the time from being stored to being accepted; None while it is not."""
         return None if self.accepted_at is None else self.accepted_at - self.stored_at
-
-    def send_again(self, *, at: datetime) -> None:
-        """Queue a message that was given up, with the same key and fresh attempts."""
-        changed = Notification.objects.filter(pk=self.pk, status=NotificationStatus.DEAD).update(
-            status=NotificationStatus.QUEUED,
-            due_at=at,
-            attempts=0,
-            ended_at=None,
-            claimed_at=None,
-            claimed_by="",
-        )
-        if not changed:
-            raise ConflictError("This message is not given up: it was sent, or is on its way.")
-        self.refresh_from_db()
 
 
 class DeliveryTimes(models.Model):

@@ -19,6 +19,7 @@ from alphastrat.core.jsonable import jsonable
 from alphastrat.core.notify import notify
 from monitoring.models import Alert, AlertEvent, Notification, NotificationStatus, Transport
 from monitoring.models.alert import AlertEventKind
+from monitoring.models.notification import NotificationQuerySet
 from monitoring.models.rule import Severity
 from monitoring.services.muting import mute_reasons
 from monitoring.services.sending import Sender
@@ -87,6 +88,21 @@ def send_due(*, at: datetime, limit: int) -> Sent:
         sender.settle(seconds=1.0)
     sender.close(seconds=0)
     return Sent(n_sent=sender.counts["sent"], n_failed=sender.counts["failed"])
+
+
+def send_dead_again(notifications: NotificationQuerySet, *, at: datetime) -> int:
+    """Queue those of `notifications` that were given up: the same keys, fresh attempts."""
+    n_queued = notifications.dead().update(
+        status=NotificationStatus.QUEUED,
+        due_at=at,
+        attempts=0,
+        ended_at=None,
+        claimed_at=None,
+        claimed_by="",
+    )
+    if n_queued:
+        notify(OUTBOX)
+    return n_queued
 
 
 def _transports(owners: set[int]) -> Mapping[int, list[Transport]]:

@@ -7,12 +7,16 @@ from datetime import timedelta
 import pytest
 from django.utils.timezone import now
 
-from alphastrat.core.errors import ConflictError
 from monitoring.models import Notification, Transport
 from monitoring.models.notification import DeliveryTimes
 from monitoring.services import credentials, deliveries
 from monitoring.services.deliveries import MAX_ATTEMPTS, wait_seconds
-from monitoring.services.notifications import Sent, queue_for, send_due
+from monitoring.services.notifications import (
+    Sent,
+    queue_for,
+    send_dead_again,
+    send_due,
+)
 from monitoring.services.sending import message_about
 from monitoring.transports import webhook
 from tests.factories import make_user
@@ -103,11 +107,10 @@ def test_a_message_is_given_up_after_the_last_attempt_and_can_be_sent_again(alic
         assert row.ended_at is not None
         assert send(at=now() + LATER) == Sent(0, 0)
         hook.behaviour = 200
-        row.send_again(at=AT)
+        assert send_dead_again(Notification.objects.all(), at=AT) == 1
         assert send() == Sent(n_sent=1, n_failed=0)
     assert len(set(hook.keys)) == 1
-    with pytest.raises(ConflictError):
-        row.send_again(at=AT)
+    assert send_dead_again(Notification.objects.all(), at=AT) == 0
 
 
 def test_a_refusal_is_given_up_at_once(alice):
