@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
+import pandas as pd
 from django.db import connection, transaction
 
 from alphastrat.core import events, live
@@ -104,6 +105,49 @@ class Evaluated:
     assessment: Assessment
     verifications: tuple[Verdict, ...]
     transitions: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examined:
+    """One strategy as its page shows it: nothing is written.
+
+    Attributes
+    ----------
+    observations, standings, assessment
+        Of this strategy alone, in row 0.
+    kept : ndarray of bool, shape (n_bars,)
+        Bars that the evidence counts.
+    checks : tuple of Check
+        As they are now.
+    """
+
+    observations: LiveObservations
+    standings: Standings
+    assessment: Assessment
+    kept: BoolArray
+    checks: tuple[Check, ...]
+
+    @property
+    def all_times(self) -> pd.DatetimeIndex:
+        """Closes of all bars that were read."""
+        return pd.DatetimeIndex(pd.to_datetime(self.observations.times[0], unit="us", utc=True))
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        """Closes of the bars that the evidence counts."""
+        return self.all_times[self.kept]
+
+
+def examine(strategy_id: UUID, *, at: datetime) -> Examined:
+    """Return everything that the verdict on one strategy rests on, without judging it anew."""
+    loaded = load_with_standings([strategy_id], at=at)
+    found = assess(loaded.observations, terms_of(loaded.standings))
+    judged = judgement(loaded.observations, loaded.standings, found, at=at)
+    known = ~np.isnan(loaded.observations.returns[0])
+    counted = np.arange(loaded.observations.shape[1]) >= loaded.standings.first[0]
+    return Examined(
+        loaded.observations, loaded.standings, found, known & counted, tuple(judged.checks(0))
+    )
 
 
 @transaction.atomic

@@ -181,7 +181,12 @@ def strategy_move(request: PageRequest, strategy_id: UUID) -> HttpResponse:
     """Move a strategy to another state of its lifecycle."""
     strategy = _strategy(request, strategy_id)
     try:
-        move_strategy(strategy, request.POST.get("state", ""), at=now())
+        move_strategy(
+            strategy,
+            request.POST.get("state", ""),
+            at=now(),
+            reason=request.POST.get("reason", ""),
+        )
     except AlphaStratError as error:
         messages.error(request, str(error))
     else:
