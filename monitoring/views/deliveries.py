@@ -28,11 +28,12 @@ COLUMNS = (
     Column("title", "Message"),
     Column("transport.name", "Over"),
     Column("status", "State", format="status"),
+    Column("error", "Why"),
     Column("stored_at", "Queued", format="time"),
     Column("accepted_at", "Accepted", format="time"),
     Column("delay", "Took", format="duration"),
     Column("attempts", "Attempts", format="count"),
-    Column("pk", ""),
+    Column("pk", "Action"),
 )
 EXPORTS = tuple(
     Column(key, key)

@@ -31,7 +31,7 @@ COLUMNS = (
     Column("minimum_severity", "From severity", format="status"),
     Column("is_enabled", "State"),
     Column("tested_at", "Last test"),
-    Column("pk", ""),
+    Column("pk", "Action"),
 )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.core.management import call_command
 from django.db import connection, connections
+from django.urls import reverse
 from django.utils.timezone import now
 from django_q.brokers import get_broker
 
@@ -19,11 +21,14 @@ from alphastrat.marketdata.services.imports import request_import
 from alphastrat.marketdata.services.ingestion import Target
 from alphastrat.marketdata.services.sample_market import load_sample_market
 from alphastrat.quant.types import Timeframe
+from monitoring.models import Notification, NotificationStatus
+from monitoring.services.notifications import queue_for
 from strategies.models import BacktestRun
 from strategies.services import demo
 from strategies.services.backtesting import request_backtest
 from strategies.services.specification import of_run
 from tests.factories import make_job, make_user, signed_in
+from tests.monitoring.outbox_builders import AT, make_alert, make_event, make_transport
 
 Result = TypeVar("Result")
 
@@ -136,6 +141,9 @@ def load() -> Market:
         "failed job": f"/jobs/{failed.pk}/",
         "system": "/system/",
         "settings": "/settings/",
+        "transports": "/settings/transports/",
+        "transport": _transport_with_deliveries(admin),
+        "deliveries": "/alerts/deliveries/",
         "style guide": "/styleguide/",
         "metrics": "/help/metrics/",
         "password": "/password/",
@@ -145,6 +153,27 @@ def load() -> Market:
         "API docs": "/api/v1/docs",
     }
     return Market(admin.pk, viewer.pk, str(run.pk), paths)
+
+
+def _transport_with_deliveries(owner: User) -> str:
+    """Store one message in every state; return the page of its transport."""
+    transport = make_transport(owner, name="Desk channel", hint="https://hooks.example.org…")
+    make_transport(owner, name="Phone", kind="apprise", hint="ntfy, ntfys://nt…", is_enabled=False)
+    alert = make_alert(owner, state="resolved")
+    for number, status in enumerate(NotificationStatus.values):
+        event = make_event(alert, happened_at=AT + timedelta(minutes=number))
+        queue_for([event], at=AT)
+        has_ended = status in {"sent", "muted", "dead"}
+        # None of these shall come due while the pages are looked at.
+        Notification.objects.filter(event=event).update(
+            status=status,
+            due_at=now() + timedelta(days=1),
+            claimed_at=AT,
+            ended_at=AT if has_ended else None,
+            mute_reason="Snoozed until 2026-11-20 16:30 UTC" if status == "muted" else "",
+            error="The receiver answered 404." if status == "dead" else "",
+        )
+    return reverse("monitoring:transport-edit", args=[transport.pk])
 
 
 def _delivery(owner: User) -> Any:
