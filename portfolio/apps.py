@@ -6,5 +6,11 @@ from django.apps import AppConfig
 
 
 class PortfolioConfig(AppConfig):
+    """Subscribes trading to domain events."""
+
     name = "portfolio"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Models can be imported only once every app is loaded.
+        from portfolio import receivers, risk_receivers  # noqa: F401 - subscribe

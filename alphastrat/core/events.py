@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 bars_stored = Signal()  # series_ids, start, end
 bars_restated = Signal()  # series_ids, start, end
 backtest_finished = Signal()  # run_id
+feed_turned = Signal()  # nothing; every few seconds, in the process that stores live bars
 strategy_changed = Signal()  # strategy_id
 signals_stored = Signal()  # strategy_ids
 fill_recorded = Signal()  # account_ids
@@ -31,6 +32,11 @@ demo_seeded = Signal()  # user_id; receivers add what a first look should show, 
 def send_on_commit(signal: Signal, **arguments: Any) -> None:
     """Send `signal` once the surrounding transaction is committed."""
     transaction.on_commit(partial(_send, signal, arguments))
+
+
+def send_now(signal: Signal, **arguments: Any) -> None:
+    """Send `signal` at once; a receiver that fails is logged and the others still hear it."""
+    _send(signal, arguments)
 
 
 def _send(signal: Signal, arguments: dict[str, Any]) -> None:

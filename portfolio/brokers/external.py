@@ -1,4 +1,4 @@
-"""Accounts that trade somewhere else: their fills are sent to us, and no order is sent from here."""
+"""Accounts that trade somewhere else: fills are sent to us, no order is sent from here."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ import pandas as pd
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils.timezone import now
 
+from alphastrat.core import events
 from alphastrat.core.errors import InvalidInput, ProviderError
 from alphastrat.core.heartbeats import beat
 from alphastrat.marketdata.models import ImportRun, ImportStatus
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 PROCESS = "feed"
 BEAT_SECONDS = 3.0
 RECOVER_SECONDS = 1.0
+SWEEP_SECONDS = 3.0
 IDLE_SECONDS = 5.0
 
 
@@ -63,9 +66,12 @@ def run_feed(
     say: Callable[[Progress], None] | None = None,
 ) -> None:
     """Advance `source` until stopped; a database that is away is waited for."""
-    said = ""
+    said, swept = "", -SWEEP_SECONDS
     try:
         while not stop.is_set():
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                swept = time.monotonic()
+                _sweep()
             progress = _turn(source, at=clock())
             if say is not None and progress.state != said:
                 said = progress.state
@@ -117,6 +123,16 @@ def pace(closed_at: datetime, before: datetime, *, step: timedelta, speed: float
     nobody waits for a closed market.
     """
     return timedelta(0) if math.isinf(speed) else min(closed_at - before, step) / speed
+
+
+def _sweep() -> None:
+    """Let the apps above look for what no event told them of."""
+    try:
+        events.send_now(events.feed_turned)
+    finally:
+        # A receiver that met a lost database leaves a connection that cannot be used.
+        if connection.errors_occurred:
+            connection.close()
 
 
 def _turn(source: FeedSource, *, at: datetime) -> Progress:
