@@ -19,6 +19,7 @@ from alphastrat.core.access import Role
 from alphastrat.core.charts import figure_response
 from alphastrat.core.etags import not_modified, with_entity_tag
 from alphastrat.core.http import PageRequest, render_page
+from alphastrat.core.models import Job
 from alphastrat.core.tables import Column, read_order
 from strategies.charts import CHARTS, MONTHS, Chart
 from strategies.luck_charts import LUCK_CHARTS
@@ -84,7 +85,7 @@ def backtest_examination(request: PageRequest, run_id: UUID) -> HttpResponseBase
     if run.agreement and request.htmx:
         return HttpResponseClientRefresh()
     page = "strategies/_agreement.html"
-    return render_page(request, page, page, {"run": run})
+    return render_page(request, page, page, {"run": run, "examination": _examination_job(run)})
 
 
 @login_required
@@ -163,6 +164,7 @@ def _examination(results: Results) -> dict[str, Any]:
     evidence = sharpe_evidence(results)
     built = {f"{key}_chart": build(results) for key, build in LUCK_CHARTS.items()}
     return built | {
+        "examination": _examination_job(run),
         "evidence": evidence,
         "sweep": None if run.engine == BacktestRun.Engine.IMPORTED else newest_sweep_of(run),
         "luck_note": _luck_note(evidence),
@@ -170,6 +172,13 @@ def _examination(results: Results) -> dict[str, Any]:
         "crises": result_tables.crisis_rows(run),
         "crisis_columns": result_tables.CRISIS_COLUMNS,
     }
+
+
+def _examination_job(run: BacktestRun) -> Job | None:
+    """Return the job that checks a run which has not been checked yet."""
+    if run.agreement:
+        return None
+    return Job.objects.filter(key=f"examine:{run.pk}").order_by("-created_at").first()
 
 
 def _luck_note(evidence: dict[str, Any] | None) -> str:

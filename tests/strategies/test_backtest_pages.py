@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from alphastrat.core import jobs
+from alphastrat.core.models import Job
 from strategies.models import BacktestRun, Trial
 from strategies.services import backtesting
 from tests.factories import make_user, signed_in
@@ -217,6 +218,21 @@ def test_deleting_asks_first_and_keeps_the_trial(browser, alice, market):
     assert browser.post(f"/backtests/{run.pk}/delete/").status_code == 302
     assert not BacktestRun.objects.exists()
     assert Trial.objects.count() == 1
+
+
+def test_a_run_that_could_not_be_checked_says_why_and_where_to_try_again(browser, alice, market):
+    run = finished_run(alice)
+    page = f"/backtests/{run.pk}/"
+    assert "vectorbt is running the same signals" in browser.get(page).content.decode()
+    check = Job.objects.get(key=f"examine:{run.pk}")
+    Job.objects.filter(pk=check.pk).update(
+        status="failed", finished_at=now(), error="The worker was lost."
+    )
+    content = browser.get(page).content.decode()
+    assert "did not come to its end: The worker was lost." in content
+    assert check.get_absolute_url() in content
+    check.delete()
+    assert "has not been sent through vectorbt" in browser.get(page).content.decode()
 
 
 def test_a_stranger_finds_nothing(charlie, alice, market):
