@@ -1,6 +1,54 @@
+"""Addresses of portfolios."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+
+from portfolio.views import performance, rebalancing, risk
 
 app_name = "portfolio"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("portfolio/performance/", performance.portfolio_performance, name="performance"),
+    path(
+        "portfolio/performance/charts/<slug:chart>/",
+        performance.performance_chart,
+        name="performance-chart",
+    ),
+    path("portfolio/risk/", risk.portfolio_risk, name="risk"),
+    path("portfolio/risk/tail/", risk.risk_tail, name="risk-tail"),
+    path("portfolio/risk/limits/", risk.risk_limits, name="risk-limits"),
+    path("portfolio/risk/trading/", risk.portfolio_trading_state, name="trading-state"),
+    path(
+        "portfolio/risk/trading/<uuid:strategy_id>/",
+        risk.strategy_trading_state,
+        name="strategy-trading-state",
+    ),
+    path("portfolio/risk/charts/<slug:chart>/", risk.risk_chart, name="risk-chart"),
+    path("portfolio/rebalancing/", rebalancing.portfolio_rebalancing, name="rebalancing"),
+    path("portfolio/rebalancing/new/", rebalancing.rebalance_new, name="rebalance-new"),
+    path(
+        "portfolio/rebalancing/triggers/",
+        rebalancing.rebalancing_settings,
+        name="rebalancing-settings",
+    ),
+    path(
+        "portfolio/rebalancing/laboratory/",
+        rebalancing.rebalancing_laboratory,
+        name="rebalancing-laboratory",
+    ),
+    path(
+        "portfolio/rebalancing/laboratory/chart/",
+        rebalancing.laboratory_chart,
+        name="laboratory-chart",
+    ),
+    path(
+        "portfolio/rebalancing/<uuid:rebalance_id>/",
+        rebalancing.rebalance_detail,
+        name="rebalance-detail",
+    ),
+    path(
+        "portfolio/rebalancing/<uuid:rebalance_id>/decide/",
+        rebalancing.rebalance_decide,
+        name="rebalance-decide",
+    ),
+]

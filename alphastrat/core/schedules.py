@@ -39,6 +39,12 @@ RECURRING = (
         "Follow live strategies with their shadows",
         timedelta(minutes=5),
     ),
+    Recurring(
+        "watch-portfolios",
+        "portfolio.rebalancing_tasks.watch_portfolios",
+        "Look at drawdowns and rebalancing triggers",
+        timedelta(minutes=5),
+    ),
 )
 
 

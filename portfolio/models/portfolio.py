@@ -221,6 +221,15 @@ class Rebalance(UUIDModel):
     def get_absolute_url(self) -> str:
         return reverse("portfolio:rebalance-detail", args=[self.pk])
 
+    @property
+    def blocking_checks(self) -> list[dict[str, Any]]:
+        """Return the checks that forbid an approval."""
+        return [check for check in self.checks if check["blocks"]]
+
+    @property
+    def is_undecided(self) -> bool:
+        return self.status in UNDECIDED
+
 
 class RebalanceTrade(models.Model):
     """The part of a rebalance that changes one strategy's capital; done once."""

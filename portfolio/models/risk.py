@@ -96,6 +96,8 @@ class StrategyStanding(models.Model):
     trading_state = models.CharField(
         max_length=8, choices=TradingState, default=TradingState.ACTIVE
     )
+    # What verification says of it, as far as the portfolio acts on it: degraded, failed, or empty.
+    verification = models.CharField(max_length=8, blank=True)
     # Share of its size that the drawdown limit leaves it.
     scale = models.DecimalField(max_digits=5, decimal_places=4, default=1)
     reason = models.CharField(max_length=300, blank=True)
@@ -104,6 +106,9 @@ class StrategyStanding(models.Model):
     class Meta:
         constraints = [
             choices_check("portfolio_standing_state", "trading_state", TradingState.values),
+            choices_check(
+                "portfolio_standing_verification", "verification", ["", "degraded", "failed"]
+            ),
             models.CheckConstraint(
                 condition=Q(scale__gte=0, scale__lte=1), name="portfolio_standing_scale_in_range"
             ),

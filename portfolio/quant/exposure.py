@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ def exposure(values: FloatArray, equity: float) -> Exposure:
     )
 
 
-def exposure_by(values: FloatArray, labels: Sequence[str], equity: float) -> Mapping[str, Exposure]:
+def exposure_by(values: FloatArray, labels: Sequence[str], equity: float) -> dict[str, Exposure]:
     """Return the exposure of every group of positions.
 
     Parameters
@@ -91,7 +91,7 @@ def exposure_by(values: FloatArray, labels: Sequence[str], equity: float) -> Map
 
     Returns
     -------
-    mapping of str to Exposure
+    dict of str to Exposure
         In order of gross exposure, largest first.
 
     Raises

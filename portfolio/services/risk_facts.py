@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -16,7 +15,7 @@ from django.db.models import Q
 from alphastrat.core.money import to_decimal
 from alphastrat.marketdata.models import Instrument
 from alphastrat.quant.tail_measures import conditional_value_at_risk
-from alphastrat.quant.types import Side
+from alphastrat.quant.types import FloatArray, Side
 from portfolio.models import (
     Account,
     Order,
@@ -28,6 +27,7 @@ from portfolio.models import (
     StrategyStanding,
 )
 from portfolio.models.order import OPEN_STATUSES
+from portfolio.quant.correlation import correlation_matrix
 from portfolio.quant.heat import OVERNIGHT_GAP
 from portfolio.quant.risk_limits import RiskLimits as Limits
 from portfolio.quant.risk_limits import TradingState, limits_from
@@ -57,6 +57,7 @@ GAP = Decimal(str(OVERNIGHT_GAP))
 ES_CONFIDENCE = 0.975
 ES_BARS = 250
 VOLUME_BARS = 20
+LEAST_BARS = 40
 # Of an instrument too young to have an expected shortfall of its own.
 DEFAULT_SHORTFALL = Decimal("-0.05")
 MINUTE = timedelta(minutes=1)
@@ -68,6 +69,8 @@ class Quote:
 
     shortfall: Decimal
     average_volume: Decimal | None
+    # Of the newest bars of the panel, NaN where there is none.
+    returns: FloatArray
 
 
 @dataclass(slots=True)
@@ -103,6 +106,17 @@ class RiskBook:
     by_instrument: dict[tuple[UUID, UUID], Decimal] = field(default_factory=dict)
     by_group: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
     totals: dict[UUID, Totals] = field(default_factory=dict)
+
+    def correlation(self, symbols: Sequence[str]) -> FloatArray:
+        """Return the correlations of instruments' returns; NaN where they are not known."""
+        series = {key[0]: quote.returns for key, quote in self.quotes.items()}
+        n_bars = max((len(one) for one in series.values()), default=0)
+        matrix = np.full((n_bars, len(symbols)), np.nan)
+        for column, symbol in enumerate(symbols):
+            returns = series.get(symbol)
+            if returns is not None and len(returns):
+                matrix[-len(returns) :, column] = returns
+        return correlation_matrix(matrix)
 
     def portfolio_of(self, account: Account) -> Portfolio | None:
         member = self.members.get(account.strategy_id)
@@ -298,21 +312,24 @@ def quotes(symbols: Sequence[str], timeframe: str) -> dict[tuple[str, str], Quot
     found = {}
     for column, symbol in enumerate(panel.symbols):
         prices = close[:, column]
-        prices = prices[np.isfinite(prices)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            returns = prices[1:] / prices[:-1] - 1.0
         found[symbol, timeframe] = Quote(
-            _shortfall(prices, bars_per_day), _volume(panel.volume[:, column], bars_per_day)
+            _shortfall(returns[np.isfinite(returns)], bars_per_day),
+            _volume(panel.volume[:, column], bars_per_day),
+            returns,
         )
     return found
 
 
-def _shortfall(prices: Any, bars_per_day: float) -> Decimal:
-    if len(prices) < 40:
+def _shortfall(returns: FloatArray, bars_per_day: float) -> Decimal:
+    if len(returns) < LEAST_BARS:
         return DEFAULT_SHORTFALL
-    bar = conditional_value_at_risk(prices[1:] / prices[:-1] - 1.0, confidence=ES_CONFIDENCE)
-    return to_decimal(min(0.0, float(bar) * bars_per_day**0.5), 8)
+    bar = float(conditional_value_at_risk(returns, confidence=ES_CONFIDENCE))
+    return to_decimal(min(0.0, bar * bars_per_day**0.5), 8)
 
 
-def _volume(volume: Any, bars_per_day: float) -> Decimal | None:
+def _volume(volume: FloatArray, bars_per_day: float) -> Decimal | None:
     recent = volume[np.isfinite(volume)][-round(VOLUME_BARS * bars_per_day) :]
     return to_decimal(float(recent.mean()) * bars_per_day, 4) if recent.size else None
 

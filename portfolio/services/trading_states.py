@@ -227,7 +227,7 @@ def _cancel_forbidden(accounts: Sequence[Account], state: str, *, at: datetime) 
 
 
 def _tell(action: RiskAction, accounts: Sequence[Account]) -> None:
-    news = {"fragment": "risk", "state": action.trading_state, "reason": action.reason}
+    news = {"fragment": "portfolio-live", "state": action.trading_state, "reason": action.reason}
     topics = [f"strategy:{account.strategy_id}" for account in accounts]
     if action.portfolio_id is not None:
         topics.append(f"portfolio:{action.portfolio_id}")

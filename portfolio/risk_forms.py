@@ -1,0 +1,95 @@
+"""Forms of limits and of the kill switch."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from portfolio.models import RiskLimits
+from portfolio.models.portfolio import TradingState
+from portfolio.percent_fields import PercentField
+from portfolio.quant.limit_catalogue import LIMITS, LimitSpec, LimitUnit, written
+from portfolio.quant.risk_limits import RiskLimits as Limits
+from portfolio.quant.risk_limits import limits_from
+
+DEFAULTS = Limits()
+
+
+class LimitsForm(forms.Form):
+    """One field per limit; an empty one keeps the default. Losses are written as they are felt."""
+
+    drawdown_action = forms.ChoiceField(
+        label="At a drawdown limit",
+        choices=[
+            ("deny", "Deny new entries"),
+            ("reduce", "Reduce on the way to it"),
+            ("halt", "Reduce, then halt"),
+        ],
+    )
+
+    def __init__(self, given: Any = None, *, row: RiskLimits | None = None) -> None:
+        stored = {} if row is None else row.values
+        initial = {
+            name: _shown(LIMITS[name], value) for name, value in stored.items() if name in LIMITS
+        }
+        initial["drawdown_action"] = "deny" if row is None else row.drawdown_action
+        super().__init__(given, initial=initial)
+        for spec in LIMITS.values():
+            self.fields[spec.name] = _field(spec)
+
+    @property
+    def groups(self) -> list[tuple[str, list[tuple[Any, str]]]]:
+        """Return bound fields and their units by scope, for the page."""
+        found: dict[str, list[tuple[Any, str]]] = {}
+        for spec in LIMITS.values():
+            unit = "%" if spec.unit is LimitUnit.FRACTION else ""
+            found.setdefault(spec.scope.title(), []).append((self[spec.name], unit))
+        return list(found.items())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        try:
+            limits_from(self.values())
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return cleaned
+
+    def values(self) -> dict[str, str]:
+        """Return the limits that were given, as they are stored."""
+        given = {name: self.cleaned_data.get(name) for name in LIMITS}
+        return {
+            name: _stored(LIMITS[name], value) for name, value in given.items() if value is not None
+        }
+
+
+class TradingStateForm(forms.Form):
+    """The kill switch: what may be traded from now on, and why."""
+
+    trading_state = forms.ChoiceField(label="Trading", choices=TradingState.choices)
+    reason = forms.CharField(max_length=300)
+
+
+def _field(spec: LimitSpec) -> forms.Field:
+    default = getattr(DEFAULTS, spec.name)
+    shown = None if default is None else abs(Decimal(default))
+    hint = "No limit unless set." if shown is None else f"Default {written(shown, spec.unit)}."
+    if spec.unit is LimitUnit.FRACTION:
+        return PercentField(label=spec.label, required=False, min_value=0, help_text=hint)
+    if spec.unit is LimitUnit.COUNT:
+        return forms.IntegerField(label=spec.label, required=False, min_value=1, help_text=hint)
+    return forms.DecimalField(
+        label=spec.label, required=False, min_value=0, help_text=hint, max_digits=24
+    )
+
+
+def _shown(spec: LimitSpec, value: Any) -> Any:
+    if value is None:
+        return None
+    number = abs(Decimal(str(value)))
+    return float(number) if spec.unit is LimitUnit.FRACTION else number
+
+
+def _stored(spec: LimitSpec, value: Any) -> str:
+    return f"-{value}" if spec.is_loss else str(value)
