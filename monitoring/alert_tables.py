@@ -17,15 +17,14 @@ from monitoring.quant.metric_catalogue import METRICS
 COLUMNS = (
     Column("severity", "Severity", "status", sort="severity"),
     Column("title", "Alert", sort="title"),
-    Column("subject", "Strategy"),
     Column("value", "Value", "ratio"),
     Column("bound", "Limit", "ratio"),
-    Column("breached_at", "Breached", "time", sort="breached_at"),
-    Column("detected_after", "Detected after", "duration"),
-    Column("delivered_at", "Delivered", "time"),
+    Column("breached_at", "Breached", "age", sort="breached_at"),
+    Column("detected_after", "Seen after", "duration"),
+    Column("delivered_at", "Delivered", "age"),
     Column("lasts", "Lasts", "duration"),
     Column("standing", "State", "status"),
-    Column("actions", ""),
+    Column("actions", "Actions"),
 )
 EXPORTS = (
     Column("id", "id"),

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from monitoring.models import ThresholdRule
 from monitoring.services.rule_previews import RulePreview
 
-WIDTH, HEIGHT = 720, 160
+WIDTH, HEIGHT = 1100, 160
 MOST_POINTS = 400
 
 

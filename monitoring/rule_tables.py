@@ -20,10 +20,10 @@ COLUMNS = (
     Column("warning", "Warning", "ratio"),
     Column("critical", "Critical", "ratio"),
     Column("clear", "Clears at", "ratio"),
-    Column("pending", "Fires after"),
-    Column("n_open", "Open alerts", "count"),
+    Column("pending", "After"),
+    Column("n_open", "Open", "count"),
     Column("state", "State", "status"),
-    Column("actions", ""),
+    Column("actions", "Actions"),
 )
 
 

@@ -20,7 +20,7 @@ COLUMNS = (
     Column("starts_at", "From", "time"),
     Column("ends_at", "Until", "time"),
     Column("state", "State", "status"),
-    Column("actions", ""),
+    Column("actions", "Actions"),
 )
 
 

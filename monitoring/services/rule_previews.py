@@ -45,6 +45,7 @@ class RulePreview:
     subjects: tuple[SubjectPreview, ...]
     n_left_out: int
     reason: str
+    has_chance: bool = True
 
     @property
     def n_fired(self) -> int:
@@ -59,6 +60,12 @@ class RulePreview:
         """Expected firings by chance in a year, of all subjects; None where one is not known."""
         rates = [one.chance.per_year for one in self.subjects if one.chance is not None]
         return sum(rates) if rates and len(rates) == len(self.subjects) else None
+
+    @property
+    def why_no_chance(self) -> str:
+        if not self.has_chance:
+            return "How often it fires by chance cannot be told for this metric."
+        return "How often it fires by chance is told once every strategy has an expectation."
 
     @property
     def words(self) -> str:
@@ -78,7 +85,7 @@ class RulePreview:
         words = f"Would have fired {n} time{'' if n == 1 else 's'} in {span}{over} ({of} returns)"
         rate = self.chance_per_year
         if rate is None:
-            return f"{words}; how often by chance is not known for this metric."
+            return f"{words}. {self.why_no_chance}"
         return f"{words}; by chance about {_rate(rate)} a year."
 
 
@@ -93,7 +100,7 @@ def preview(rule: ThresholdRule, *, at: datetime) -> RulePreview:
         return RulePreview((), n_left_out, "There is nothing to try it on yet.")
     since = int((at - YEAR).timestamp() * 1e6)
     subjects = [_of_subject(rule, one, threshold, since=since) for one in series]
-    return RulePreview(tuple(subjects), n_left_out, "")
+    return RulePreview(tuple(subjects), n_left_out, "", METRICS[rule.metric].is_of_returns)
 
 
 def _series(rule: ThresholdRule, *, at: datetime) -> tuple[list[MetricSeries], int]:

@@ -103,8 +103,7 @@ def threshold_preview(request: PageRequest) -> HttpResponse:
     owner = rule.owner if rule else request.user
     form = RuleForm(request.POST, instance=rule, user=owner)
     context = _preview(form) if form.is_valid() else {}
-    status = 200 if context else 422
-    return render(request, "monitoring/_rule_preview.html", context, status=status)
+    return render(request, "monitoring/_rule_preview.html", context)
 
 
 @role_required(Role.TRADER)
@@ -199,7 +198,7 @@ def _draft_page(
     is_valid = form.is_valid()
     if is_draft:
         form.touched_only()
-        return _form_page(request, form, rule, status=422 if form.errors else 200)
+        return _form_page(request, form, rule)
     if not is_valid:
         return _form_page(request, form, rule, status=422)
     if "preview" in request.POST:
