@@ -139,8 +139,8 @@ def measure(watch: Stopwatch, ask: Callable[[], Any], asked: Any, *, repeats: in
     asking = median_seconds(lambda: held_results(second()), repeats // 3)
     compiled = median_seconds(kernel, repeats)
     return (
-        f"claim to stored {median(stored) * 1e3:.1f} ms, {median(stored) / median(bare):.2f} times bare vectorbt "
-        f"({median(bare) * 1e3:.1f} ms); end of job {median(whole) * 1e3:.1f} ms, "
+        f"claim to stored {median(stored) * 1e3:.1f} ms, "
+        f"{median(stored) / median(bare):.2f} times bare vectorbt ({median(bare) * 1e3:.1f} ms); end of job {median(whole) * 1e3:.1f} ms, "
         f"{median(whole) / median(bare):.2f} times; vectorbt asked for its results "
         f"{asking * 1e3:.1f} ms, {median(stored) / asking:.2f} times; "
         f"bare kernel {compiled * 1e3:.2f} ms"
