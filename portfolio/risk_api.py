@@ -1,0 +1,212 @@
+"""JSON API of a portfolio's performance and risk, its limits and its kill switch."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils.timezone import now
+from ninja import Query, Router, Schema
+
+from alphastrat.core.errors import InvalidInput
+from alphastrat.core.jsonable import jsonable
+from portfolio.api_choice import PortfolioChoice, chosen
+from portfolio.models import Portfolio, RiskLimits
+from portfolio.quant.risk_limits import limits_from
+from portfolio.services import trading_states
+from portfolio.services.portfolio_performance import Period, attribution, load_performance
+from portfolio.services.risk_metrics import as_json, measure_risk, measure_tail
+from strategies.models import Strategy
+
+router = Router(tags=["portfolio"])
+
+
+class PerformanceChoice(PortfolioChoice):
+    period: Period = Period.ALL
+
+
+class StrategyResultOut(Schema):
+    """What one strategy brought; `pnl` of all strategies sums to the portfolio's."""
+
+    strategy_id: UUID
+    name: str
+    pnl: Decimal
+    share: Decimal | None
+    opening: Decimal
+    closing: Decimal
+    net_flow: Decimal
+    realised: Decimal
+    unrealised: Decimal
+    commission: Decimal
+    other: Decimal
+
+
+class SessionOut(Schema):
+    """One session: profit and loss, capital that came, and the portfolio after it."""
+
+    day: date
+    pnl: Decimal
+    net_flow: Decimal
+    equity: Decimal
+    session_return: float
+    drawdown: float
+
+
+class PortfolioPerformanceOut(Schema):
+    """A portfolio's result; returns are fractions, losses negative."""
+
+    portfolio_id: UUID
+    name: str
+    period: Period
+    marked_at: datetime | None
+    equity: Decimal | None
+    pnl: Decimal
+    period_return: float | None
+    measures: dict[str, float | None]
+    strategies: list[StrategyResultOut]
+    sessions: list[SessionOut]
+
+
+class TradingStateIn(Schema):
+    """What may be traded from now on, and why; of one strategy where it is named."""
+
+    trading_state: Literal["active", "reducing", "halted"]
+    reason: str
+    strategy: UUID | None = None
+
+
+class RiskActionOut(Schema):
+    """A change of what may be traded."""
+
+    id: UUID
+    trading_state: str
+    code: str
+    reason: str
+    taken_at: datetime
+
+
+class LimitsIn(Schema):
+    """Limits by name, null to take one away; names that are left out keep their default."""
+
+    values: dict[str, float | str | None]
+    drawdown_action: Literal["deny", "reduce", "halt"] = "deny"
+
+
+class LimitsOut(Schema):
+    """The limits in force: given ones over the owner's over the defaults."""
+
+    values: dict[str, Decimal | None]
+    given: dict[str, Any]
+    drawdown_action: str
+
+
+@router.get("/performance", response=PortfolioPerformanceOut, url_name="portfolio_performance")
+def performance(request: HttpRequest, wanted: Query[PerformanceChoice]) -> dict[str, Any]:
+    """Show what a portfolio earned, by session and by strategy."""
+    portfolio = chosen(request, wanted.portfolio)
+    found = load_performance(portfolio)
+    parts = attribution(found, wanted.period)
+    columns = (found.equity, found.returns, found.drawdowns)
+    names = ("pnl", "opening", "closing", "net_flow", "realised", "unrealised", "commission")
+    document: dict[str, Any] = {
+        "portfolio_id": portfolio.pk,
+        "name": portfolio.name,
+        "period": wanted.period,
+        "marked_at": found.marked_at,
+        "equity": found.equity[-1] if found.equity else None,
+        "pnl": parts.total.pnl,
+        "period_return": found.period_return(wanted.period),
+        "measures": found.measures,
+        "strategies": [
+            {name: getattr(line.result, name) for name in (*names, "other")}
+            | {
+                "strategy_id": line.result.key.strategy_id,
+                "name": line.result.key.strategy.name,
+                "share": line.share,
+            }
+            for line in parts.lines
+        ],
+        "sessions": [
+            {
+                "day": one.day,
+                "pnl": one.pnl,
+                "net_flow": one.net_flow,
+                "equity": equity,
+                "session_return": float(gained),
+                "drawdown": float(depth),
+            }
+            for one, equity, gained, depth in zip(found.history.days, *columns, strict=True)
+        ],
+    }
+    return document
+
+
+@router.get("/risk", response=dict[str, Any], url_name="portfolio_risk")
+def risk(request: HttpRequest, wanted: Query[PortfolioChoice]) -> Any:
+    """Show exposure, heat, limits in use, and value at risk by four methods."""
+    portfolio, at = chosen(request, wanted.portfolio), now()
+    measured = measure_risk(portfolio, at=at)
+    return jsonable(as_json(measured, measure_tail(measured.weights, at=at)))
+
+
+@router.get("/limits", response=LimitsOut, url_name="portfolio_limits")
+def read_limits(request: HttpRequest, wanted: Query[PortfolioChoice]) -> dict[str, Any]:
+    """Show the limits of a portfolio."""
+    return _limits(chosen(request, wanted.portfolio))
+
+
+@router.put("/limits", response=LimitsOut, url_name="set_portfolio_limits")
+def set_limits(
+    request: HttpRequest, wanted: Query[PortfolioChoice], given: LimitsIn
+) -> dict[str, Any]:
+    """Set the limits of a portfolio; they judge the next order."""
+    portfolio = chosen(request, wanted.portfolio)
+    try:
+        limits_from(given.values)
+    except ValueError as error:
+        raise InvalidInput(f"These limits cannot be used: {error}.") from error
+    stored = {name: None if value is None else str(value) for name, value in given.values.items()}
+    RiskLimits.objects.update_or_create(
+        portfolio=portfolio,
+        defaults={
+            "owner": portfolio.owner,
+            "values": stored,
+            "drawdown_action": given.drawdown_action,
+        },
+    )
+    return _limits(portfolio)
+
+
+@router.post("/trading-state", response=RiskActionOut, url_name="set_trading_state")
+def set_trading_state(
+    request: HttpRequest, wanted: Query[PortfolioChoice], given: TradingStateIn
+) -> Any:
+    """Halt, reduce or resume trading: the kill switch."""
+    user: Any = request.user
+    subject: Portfolio | Strategy
+    if given.strategy is None:
+        subject = chosen(request, wanted.portfolio)
+    else:
+        subject = get_object_or_404(Strategy.objects.for_user(user), pk=given.strategy)
+    return trading_states.set_trading_state(
+        subject, given.trading_state, reason=given.reason, by=user, at=now()
+    )
+
+
+def _limits(portfolio: Portfolio) -> dict[str, Any]:
+    rows = RiskLimits.objects.filter(portfolio=portfolio) | RiskLimits.objects.filter(
+        owner=portfolio.owner, portfolio__isnull=True, strategy__isnull=True
+    )
+    # The owner's defaults first, the portfolio's own last.
+    layers = sorted(rows, key=lambda row: row.portfolio_id is not None)
+    limits = limits_from(*[row.values for row in layers])
+    own = next((row for row in layers if row.portfolio_id is not None), None)
+    return {
+        "values": {name: getattr(limits, name) for name in limits.__dataclass_fields__},
+        "given": {} if own is None else own.values,
+        "drawdown_action": layers[-1].drawdown_action if layers else "deny",
+    }
