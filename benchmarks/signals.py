@@ -22,7 +22,7 @@ SYMBOLS = (
 )
 N_STRATEGIES = 1_000
 FIRST_CLOSE = datetime(2017, 6, 1, 21, 30, tzinfo=UTC)
-N_DAYS = 8
+N_DAYS = 5
 
 
 def main() -> None:

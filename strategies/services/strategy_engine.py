@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
 import pandas as pd
-from django.db import transaction
-from django.db.models import Max
+from django.db import connection, transaction
 
 from alphastrat.core import events, live
 from alphastrat.core.errors import InvalidInput
-from alphastrat.core.jsonable import jsonable
 from alphastrat.marketdata.models import BarSeries, Instrument
 from strategies.models import SignalRepaint, Strategy, StrategySignal
 from strategies.models.strategy import StrategyQuerySet
@@ -35,6 +36,50 @@ SPARE_ROWS = 10
 # Windows are rounded up to this, so that strategies share them.
 ROW_STEP = 256
 TOLERANCE = 1e-6
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# What giving signals reads of a strategy and its version.
+_READ = (
+    *("name", "owner", "timeframe", "current_version"),
+    *("current_version__plugin", "current_version__parameters", "current_version__symbols"),
+)
+
+_NEWEST = """
+    SELECT asked.strategy, asked.instrument, newest.target,
+           (extract(epoch FROM newest.closed_at) * 1000000)::bigint
+    FROM unnest(%s::uuid[], %s::uuid[]) AS asked (strategy, instrument)
+    CROSS JOIN LATERAL (
+        SELECT target, closed_at FROM strategy_signals
+        WHERE strategy_id = asked.strategy AND instrument_id = asked.instrument
+        ORDER BY closed_at DESC LIMIT 1
+    ) AS newest
+"""
+
+# Says which of the rows were not there yet: their place, counted from 1.
+_STORE = """
+    WITH given AS (
+        SELECT * FROM unnest(
+            %(strategy)s::uuid[], %(version)s::uuid[], %(instrument)s::uuid[], %(kind)s::text[],
+            %(target)s::int[], %(strength)s::float8[], %(price)s::float8[],
+            %(closed_at)s::timestamptz[], %(metadata)s::jsonb[]
+        ) WITH ORDINALITY AS g (strategy_id, version_id, instrument_id, signal_type, target,
+                                strength, price, closed_at, metadata, place)
+    ), stored AS (
+        INSERT INTO strategy_signals (strategy_id, version_id, instrument_id, signal_type, target,
+                                      strength, price, closed_at, metadata, generated_at)
+        SELECT strategy_id, version_id, instrument_id, signal_type, target, strength, price,
+               closed_at, metadata, %(at)s FROM given ORDER BY place
+        ON CONFLICT DO NOTHING
+        RETURNING strategy_id, instrument_id, closed_at
+    )
+    SELECT place FROM given JOIN stored USING (strategy_id, instrument_id, closed_at)
+    ORDER BY place
+"""
+_COLUMNS = (
+    *("strategy", "version", "instrument", "kind", "target"),
+    *("strength", "price", "closed_at", "metadata"),
+)
 
 
 @dataclass(slots=True)
@@ -46,6 +91,7 @@ class _Windows:
     panels: dict[tuple[str, ...], Panel] = field(default_factory=dict)
     answers: dict[tuple[Any, ...], PanelSignals] = field(default_factory=dict)
     frames: dict[tuple[tuple[str, ...], int], pd.DataFrame] = field(default_factory=dict)
+    counts: dict[tuple[tuple[str, ...], datetime | None], int] = field(default_factory=dict)
     whole: Panel | None = None
 
     def load(self, strategies: Iterable[Strategy]) -> None:
@@ -68,11 +114,10 @@ class _Windows:
     def answer(self, strategy: Strategy, n_rows: int) -> PanelSignals:
         """Return the plug-in's wishes on the newest bars, at least `n_rows` settled ones."""
         version = _version(strategy)
-        plugin = registry.build(version.plugin, version.parameters)
+        plugin = _plugin_of(version.pk, version.plugin, json.dumps(version.parameters))
         rows = -(-(plugin.warmup_bars + n_rows + SPARE_ROWS) // ROW_STEP) * ROW_STEP
         symbols = tuple(version.symbols)
-        settings = tuple(sorted(jsonable(version.parameters).items()))
-        key = (version.plugin, settings, symbols, rows)
+        key = (plugin, symbols, rows)
         if key not in self.answers:
             self.answers[key] = self._computed(plugin, symbols, rows)
         return self.answers[key]
@@ -92,6 +137,15 @@ class _Windows:
         """Return how many of a strategy's bars closed at or after `since`."""
         panel = self._panel(tuple(_version(strategy).symbols), 0)
         return int((panel.index >= pd.Timestamp(since)).sum())
+
+    def n_closed_after(self, symbols: Sequence[str], last: datetime | None) -> int:
+        """Return how many bars closed after the last signal: 1 where there is none."""
+        key = (tuple(symbols), last)
+        if key not in self.counts:
+            times = self.closes(symbols, MAX_CATCH_UP).index
+            seen = max(len(times) - 1, 0) if last is None else times.searchsorted(last, "right")
+            self.counts[key] = len(times) - int(seen)
+        return self.counts[key]
 
     def closes(self, symbols: Sequence[str], rows: int) -> Panel:
         return self._panel(tuple(symbols), rows)
@@ -122,17 +176,15 @@ def generate_signals(
 
     A strategy without signals starts with the newest bar. Doing it twice adds nothing.
     """
-    chosen = list(strategies.with_version())
-    made: list[StrategySignal] = []
+    chosen = list(strategies.select_related(None).select_related("current_version").only(*_READ))
+    made: list[_Given] = []
     for windows, group in _grouped(chosen, known_at or at):
-        last = _last_closes(group)
-        sides = _last_sides(group)
         instruments = _instruments(group)
+        newest = _newest_signals(group, instruments)
         with memo():
             for strategy in group:
-                made += _signals_of(strategy, windows, last, sides, instruments, at)
-    stored = _store(made)
-    return Generated(len(chosen), stored)
+                made += _signals_of(strategy, windows, newest, instruments)
+    return Generated(len(chosen), _store(made, at=at))
 
 
 def recheck_signals(
@@ -153,6 +205,12 @@ def recheck_signals(
         if any(one.signal.strategy_id == strategy.pk for one in found):
             live.publish(f"strategy:{strategy.pk}", "invalidate", {"fragment": "signals"})
     return Generated(len(chosen), 0, len(created))
+
+
+@lru_cache(maxsize=10_000)
+def _plugin_of(version: UUID, key: str, parameters: str) -> Any:
+    """Return the plug-in of a version, which never changes."""
+    return registry.build(key, json.loads(parameters))
 
 
 def affected_strategies(series_ids: Iterable[UUID | str]) -> StrategyQuerySet:
@@ -184,85 +242,112 @@ def _grouped(
 def _signals_of(
     strategy: Strategy,
     windows: _Windows,
-    last: dict[UUID, datetime],
-    sides: dict[tuple[UUID, UUID], int],
+    newest: dict[tuple[UUID, UUID], _Newest],
     instruments: dict[str, Instrument],
-    at: datetime,
-) -> list[StrategySignal]:
+) -> list[_Given]:
+    symbols = _version(strategy).symbols
+    keys = [(strategy.pk, instruments[symbol].pk) for symbol in symbols]
+    known = [newest[key] for key in keys if key in newest]
+    n_new = windows.n_closed_after(symbols, max((one.closed_at for one in known), default=None))
+    if n_new == 0:
+        return []
     answer = windows.answer(strategy, MAX_CATCH_UP)
     n_bars = len(answer.index)
-    if strategy.pk in last:
-        first = int(answer.index.searchsorted(pd.Timestamp(last[strategy.pk]), side="right"))
-        first = max(first, n_bars - MAX_CATCH_UP)
-    else:
-        first = n_bars - 1
-    if first >= n_bars:
-        return []
-    panel = windows.closes(_version(strategy).symbols, n_bars)
+    close = windows.closes(symbols, n_bars).close
     made = []
     for j, symbol in enumerate(answer.symbols):
-        instrument = instruments[symbol]
-        side = sides.get((strategy.pk, instrument.pk), 0)
-        for t in range(first, n_bars):
-            if not np.isfinite(panel.close[t, j]):
+        side = newest[keys[j]].target if keys[j] in newest else 0
+        for t in range(n_bars - n_new, n_bars):
+            price = float(close[t, j])
+            if not math.isfinite(price):
                 continue
-            signal = _signal(strategy, instrument, answer, (t, j), side, float(panel.close[t, j]))
-            signal.generated_at = at
-            side = signal.target
-            made.append(signal)
+            given = _given(strategy, instruments[symbol], answer, (t, j), side, price)
+            side = given.target
+            made.append(given)
     return made
 
 
-def _signal(
+class _Given(NamedTuple):
+    """A signal before it is stored."""
+
+    strategy: Strategy
+    instrument: Instrument
+    signal_type: str
+    target: int
+    strength: float
+    price: float
+    closed_at: datetime
+    metadata: dict[str, Any]
+
+
+def _given(
     strategy: Strategy,
     instrument: Instrument,
     answer: PanelSignals,
     cell: tuple[int, int],
     side: int,
     price: float,
-) -> StrategySignal:
+) -> _Given:
     t, j = cell
-    target = int(next_position(side, int(answer.wishes[t, j])))
-    values = {name: matrix[t, j] for name, matrix in answer.indicators.items()}
-    return StrategySignal(
-        strategy=strategy,
-        version=strategy.current_version,
-        instrument=instrument,
-        signal_type=signal_type(side, target).value,
-        target=target,
-        strength=float(answer.strength[t, j]),
-        price=price,
-        closed_at=answer.index[t].to_pydatetime(),
-        metadata=jsonable({"from": side, "wish": int(answer.wishes[t, j]), "indicators": values}),
+    wish = int(answer.wishes[t, j])
+    target = int(next_position(side, wish))
+    values = {name: float(matrix[t, j]) for name, matrix in answer.indicators.items()}
+    return _Given(
+        strategy,
+        instrument,
+        signal_type(side, target).value,
+        target,
+        float(answer.strength[t, j]),
+        price,
+        answer.index[t].to_pydatetime(),
+        {
+            "from": side,
+            "wish": wish,
+            "indicators": {n: v if math.isfinite(v) else None for n, v in values.items()},
+        },
     )
 
 
 @transaction.atomic
-def _store(made: list[StrategySignal]) -> int:
+def _store(made: list[_Given], *, at: datetime) -> int:
+    """Write signals with one statement and announce those that were not there yet."""
     if not made:
         return 0
-    before = StrategySignal.objects.aggregate(last=Max("pk"))["last"] or 0
-    StrategySignal.objects.bulk_create(made, ignore_conflicts=True, batch_size=5_000)
-    ids = sorted({str(signal.strategy_id) for signal in made})
-    for signal in made:
-        if signal.signal_type != StrategySignal.Kind.HOLD:
-            _announce(signal)
-    events.send_on_commit(events.signals_stored, strategy_ids=ids)
-    return StrategySignal.objects.filter(pk__gt=before, strategy_id__in=ids).count()
+    rows = [
+        (
+            *(one.strategy.pk, one.strategy.current_version_id, one.instrument.pk),
+            *(one.signal_type, one.target, one.strength, one.price, one.closed_at),
+            json.dumps(one.metadata),
+        )
+        for one in made
+    ]
+    with connection.cursor() as cursor:
+        columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+        cursor.execute(_STORE, {**columns, "at": at})
+        places = [place for (place,) in cursor.fetchall()]
+    fresh = [made[place - 1] for place in places]
+    if fresh:
+        _announce([one for one in fresh if one.signal_type != StrategySignal.Kind.HOLD])
+        ids = sorted({str(one.strategy.pk) for one in fresh})
+        events.send_on_commit(events.signals_stored, strategy_ids=ids)
+    return len(fresh)
 
 
-def _announce(signal: StrategySignal) -> None:
-    payload = {
-        "strategy": str(signal.strategy_id),
-        "name": signal.strategy.name,
-        "symbol": signal.instrument.symbol,
-        "type": signal.signal_type,
-        "strength": signal.strength,
-        "price": signal.price,
-        "closed_at": signal.closed_at,
-    }
-    live.publish(f"strategy:{signal.strategy_id}", "signal", payload)
-    live.publish(f"signals:u{signal.strategy.owner_id}", "signal", payload)
+def _announce(signals: Iterable[_Given]) -> None:
+    news: list[tuple[str, str, dict[str, Any]]] = []
+    for one in signals:
+        payload = {
+            "strategy": str(one.strategy.pk),
+            "name": one.strategy.name,
+            "symbol": one.instrument.symbol,
+            "type": one.signal_type,
+            "strength": one.strength,
+            "price": one.price,
+            "closed_at": one.closed_at,
+        }
+        topics = (f"strategy:{one.strategy.pk}", f"signals:u{one.strategy.owner_id}")
+        news += [(topic, "signal", payload) for topic in topics]
+    live.publish_many(news)
 
 
 def _repaints(
@@ -283,7 +368,7 @@ def _repaints(
         if t < 0:
             continue
         side = int(signal.metadata.get("from", 0))
-        again = _signal(strategy, signal.instrument, answer, (t, j), side, float(panel.close[t, j]))
+        again = _given(strategy, signal.instrument, answer, (t, j), side, float(panel.close[t, j]))
         if _differs(signal, again):
             yield SignalRepaint(
                 signal=signal,
@@ -297,7 +382,7 @@ def _repaints(
             )
 
 
-def _differs(signal: StrategySignal, again: StrategySignal) -> bool:
+def _differs(signal: StrategySignal, again: _Given) -> bool:
     return (
         signal.signal_type != again.signal_type
         or abs(signal.strength - again.strength) > TOLERANCE
@@ -311,24 +396,28 @@ def _version(strategy: Strategy) -> Any:
     return strategy.current_version
 
 
-def _last_closes(strategies: Sequence[Strategy]) -> dict[UUID, datetime]:
-    rows = (
-        StrategySignal.objects.filter(strategy__in=strategies)
-        .values("strategy_id")
-        .annotate(last=Max("closed_at"))
-    )
-    return {row["strategy_id"]: row["last"] for row in rows}
+class _Newest(NamedTuple):
+    """What a strategy said last about an instrument."""
+
+    target: int
+    closed_at: datetime
 
 
-def _last_sides(strategies: Sequence[Strategy]) -> dict[tuple[UUID, UUID], int]:
-    """Return the side that each strategy's newest signal of each instrument wants."""
-    rows = (
-        StrategySignal.objects.filter(strategy__in=strategies)
-        .order_by("strategy_id", "instrument_id", "-closed_at")
-        .distinct("strategy_id", "instrument_id")
-        .values_list("strategy_id", "instrument_id", "target")
-    )
-    return {(strategy, instrument): target for strategy, instrument, target in rows}
+def _newest_signals(
+    strategies: Sequence[Strategy], instruments: dict[str, Instrument]
+) -> dict[tuple[UUID, UUID], _Newest]:
+    """Return the newest signal by strategy and instrument, found by index however long ago."""
+    asked = [
+        (one.pk, instruments[symbol].pk) for one in strategies for symbol in _version(one).symbols
+    ]
+    if not asked:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST, [list(column) for column in zip(*asked, strict=True)])
+        return {
+            (strategy, instrument): _Newest(target, EPOCH + timedelta(microseconds=microseconds))
+            for strategy, instrument, target, microseconds in cursor.fetchall()
+        }
 
 
 def _instruments(strategies: Sequence[Strategy]) -> dict[str, Instrument]:
