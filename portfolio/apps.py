@@ -13,4 +13,8 @@ class PortfolioConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only once every app is loaded.
-        from portfolio import receivers, risk_receivers  # noqa: F401 - subscribe
+        from portfolio import (  # noqa: F401 - subscribe
+            allocation_receivers,
+            receivers,
+            risk_receivers,
+        )

@@ -4,10 +4,61 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portfolio.views import performance, rebalancing, risk
+from portfolio.views import allocation, correlation, performance, portfolios, rebalancing, risk
 
 app_name = "portfolio"
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("accounts/<uuid:account_id>/", accounts.account_detail, name="account-detail"),
+    path("accounts/<uuid:account_id>/fills/", accounts.account_fills, name="account-fills"),
+    path("accounts/<uuid:account_id>/equity/", accounts.account_chart, name="account-chart"),
+    path("accounts/<uuid:account_id>/import/", fills.fill_import, name="fill-import"),
+    path(
+        "accounts/<uuid:account_id>/reconcile/",
+        accounts.account_reconcile,
+        name="account-reconcile",
+    ),
+    path(
+        "accounts/<uuid:account_id>/differences/<uuid:difference_id>/accept/",
+        accounts.difference_accept,
+        name="difference-accept",
+    ),
+    path(
+        "strategies/<uuid:strategy_id>/account/",
+        accounts.strategy_account,
+        name="strategy-account",
+    ),
+    path(
+        "strategies/<uuid:strategy_id>/account/new/",
+        accounts.account_new,
+        name="account-new",
+    ),
+    path("portfolio/", allocation.allocation, name="portfolio"),
+    path("portfolio/allocation/", allocation.allocation, name="allocation"),
+    path("portfolio/allocation/optimise/", allocation.optimise, name="optimise"),
+    path(
+        "portfolio/allocation/<uuid:optimisation_id>/use/",
+        allocation.use_weights,
+        name="use-weights",
+    ),
+    path(
+        "portfolio/allocation/<uuid:optimisation_id>/charts/<slug:chart>/",
+        allocation.allocation_chart,
+        name="allocation-chart",
+    ),
+    path("portfolio/correlation/", correlation.correlation, name="correlation"),
+    path(
+        "portfolio/correlation/<uuid:first>/<uuid:second>/",
+        correlation.correlation_pair,
+        name="correlation-pair",
+    ),
+    path("portfolios/", portfolios.portfolio_list, name="portfolio-list"),
+    path("portfolios/new/", portfolios.portfolio_new, name="portfolio-new"),
+    path("portfolios/<uuid:portfolio_id>/edit/", portfolios.portfolio_edit, name="portfolio-edit"),
+    path(
+        "portfolios/<uuid:portfolio_id>/remove/",
+        portfolios.portfolio_remove,
+        name="portfolio-remove",
+    ),
     path("portfolio/performance/", performance.portfolio_performance, name="performance"),
     path(
         "portfolio/performance/charts/<slug:chart>/",

@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 
 from alphastrat.core.money import to_decimal
+from alphastrat.marketdata.models import Instrument
 from alphastrat.quant.types import FloatArray
-from portfolio.models import Account, EquityPoint
+from portfolio.models import Account, EquityPoint, Portfolio
+from portfolio.services.portfolios import MemberDraft, PortfolioDraft, create_portfolio
 from strategies.models import BacktestRun, Strategy
 from strategies.services.run_archive import Curves, pack_curves
+from tests.strategies.builders import make_strategy
 
 LAST_DAY = date(2026, 6, 30)
 CAPITAL = 100_000.0
@@ -81,3 +84,18 @@ def make_live(strategy: Strategy, returns: FloatArray, **fields: Any) -> Account
         for i, (time, value) in enumerate(zip(times, equity.tolist(), strict=True))
     )
     return account
+
+
+def make_book(owner: Any, n: int, *, n_days: int = 400, short: int = 0, seed: int = 1) -> Portfolio:
+    """Make a portfolio of strategies with backtests; the last `short` have 20 days only."""
+    Instrument.objects.get_or_create(symbol="AAA")
+    rng = np.random.default_rng(seed)
+    common = rng.normal(0.0002, 0.004, n_days)
+    drafts = []
+    for i in range(n):
+        strategy = make_strategy(owner, name=f"Strategy {i}", symbols=["AAA"])
+        own = rng.normal(0.0006, 0.008 * (1 + i % 4 / 2), n_days) + common
+        make_backtest(strategy, own[-20:] if i >= n - short else own)
+        drafts.append(MemberDraft(strategy.pk))
+    draft = PortfolioDraft("Main", members=tuple(drafts))
+    return create_portfolio(owner, draft, at=closes(1)[0])

@@ -1,0 +1,161 @@
+"""P11: how alike the strategies of a portfolio are."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.contrib.auth.decorators import login_required
+from django.http import Http404
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.utils.timezone import now
+from django.views.decorators.http import require_GET
+
+from alphastrat.core import exports, live
+from alphastrat.core.access import Role
+from alphastrat.core.charts import figure_response
+from alphastrat.core.formatting import ratio
+from alphastrat.core.http import PageRequest, render_page
+from alphastrat.core.tables import Column
+from portfolio import allocation_charts
+from portfolio.quant.correlation import MIN_COMMON, Band
+from portfolio.services import correlation as correlations
+from portfolio.services.correlation import REGIMES, WINDOWS, CorrelationStudy
+from portfolio.views.chosen import chosen_portfolio, portfolio_choices
+from strategies.models import Strategy
+
+N_WORDS = 5
+N_PAIRS = 30
+BAND_WORDS = {
+    Band.HIGH: "high",
+    Band.MODERATE: "moderate",
+    Band.LOW: "low",
+    Band.INSUFFICIENT: "insufficient",
+}
+EXPORTS = tuple(
+    Column(name, name)
+    for name in ("first", "second", "correlation", "band", "n_common", "first_id", "second_id")
+)
+WINDOW_LABELS = {"60": "60 days", "120": "120 days", "250": "250 days", "all": "All days"}
+CHARTS = {"rolling": allocation_charts.rolling, "scatter": allocation_charts.scatter}
+
+
+@login_required
+@require_GET
+def correlation(request: PageRequest) -> HttpResponseBase:
+    """Show the matrix in an order that puts what is alike together, and who could join."""
+    portfolio = chosen_portfolio(request)
+    if portfolio is None:
+        return render_page(
+            request, "portfolio/allocation_empty.html", "portfolio/_allocation_empty.html", {}
+        )
+    heads = live.heads(f"portfolio:{portfolio.pk}")
+    window = _one_of(request.GET.get("window"), WINDOWS, "250")
+    regime = _one_of(request.GET.get("regime"), REGIMES, "all")
+    at = now()
+    found = correlations.study(portfolio, window=window, regime=regime, at=at)
+    if "format" in request.GET:
+        return exports.table_response(
+            _export_rows(found), EXPORTS, name="correlation", form=request.GET["format"]
+        )
+    context = {
+        "portfolio": portfolio,
+        "portfolios": portfolio_choices(request),
+        "heads": heads,
+        "topic": f"portfolio:{portfolio.pk}",
+        "study": found,
+        "at": at,
+        "window": window,
+        "regime": regime,
+        "windows": WINDOW_LABELS.items(),
+        "regimes": REGIMES.items(),
+        "regime_label": REGIMES[regime],
+        "headings": [found.names[i] for i in found.order],
+        "rows": _matrix(found),
+        "pairs": _pairs(found)[:N_PAIRS],
+        "warned": _pairs(found, above=True)[:N_WORDS],
+        "n_warned": len(found.warned),
+        "candidates": correlations.candidates(portfolio, at=at),
+        "least": MIN_COMMON,
+        "can_write": request.user.has_role(Role.TRADER),
+    }
+    return render_page(
+        request, "portfolio/correlation.html", "portfolio/_correlation.html", context
+    )
+
+
+@login_required
+@require_GET
+def correlation_pair(request: PageRequest, first: UUID, second: UUID) -> HttpResponseBase:
+    """Show two strategies against each other; `?chart=` answers a figure."""
+    visible = Strategy.objects.for_user(request.user)
+    pair = correlations.study_pair(_named(visible, first), _named(visible, second), at=now())
+    charts = {name: draw(pair) for name, draw in CHARTS.items()}
+    if name := request.GET.get("chart"):
+        if name not in charts or charts[name].is_empty:
+            raise Http404
+        chart = charts[name]
+        if form := request.GET.get("format"):
+            rows = [dict(zip(chart.columns, row, strict=True)) for row in chart.rows()]
+            columns = [Column(key, key) for key in chart.columns]
+            return exports.table_response(rows, columns, name=name, form=form)
+        return figure_response(chart.draw())
+    context = {"pair": pair, "charts": list(charts.values()), "least": MIN_COMMON}
+    return render_page(
+        request, "portfolio/correlation_pair.html", "portfolio/_correlation_pair.html", context
+    )
+
+
+def _one_of(value: str | None, allowed: Any, default: str) -> str:
+    return value if value is not None and value in allowed else default
+
+
+def _named(visible: Any, key: UUID) -> tuple[UUID, str]:
+    found = get_object_or_404(visible.only("pk", "name"), pk=key)
+    return found.pk, found.name
+
+
+def _matrix(found: CorrelationStudy) -> list[dict[str, Any]]:
+    rows = []
+    for i in found.order:
+        cells = []
+        for j in found.order:
+            value = float(found.matrix[i, j])
+            band = found.band_of(i, j)
+            cells.append(
+                {
+                    "is_self": i == j,
+                    "text": "insufficient" if np.isnan(value) else ratio(value).text,
+                    "band": band.value,
+                    "word": BAND_WORDS[band],
+                    "n": int(found.n_common[i, j]),
+                    "first": found.strategy_ids[i],
+                    "second": found.strategy_ids[j],
+                    "label": f"{found.names[i]} and {found.names[j]}",
+                }
+            )
+        rows.append({"name": found.names[i], "source": found.sources[i], "cells": cells})
+    return rows
+
+
+def _pairs(found: CorrelationStudy, *, above: bool = False) -> list[dict[str, Any]]:
+    chosen = found.warned if above else found.pairs
+    return [
+        {
+            "first": found.names[i],
+            "second": found.names[j],
+            "first_id": found.strategy_ids[i],
+            "second_id": found.strategy_ids[j],
+            "correlation": value,
+            "band": found.band_of(i, j).value,
+            "word": BAND_WORDS[found.band_of(i, j)],
+            "n_common": int(found.n_common[i, j]),
+        }
+        for i, j, value in chosen
+    ]
+
+
+def _export_rows(found: CorrelationStudy) -> list[dict[str, Any]]:
+    return _pairs(found)

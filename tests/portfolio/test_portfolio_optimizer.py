@@ -1,0 +1,207 @@
+"""The optimiser from request to stored answer, and what it says where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from alphastrat.core import jobs
+from alphastrat.core.errors import ConflictError, InvalidInput
+from portfolio.models import Optimisation, PortfolioMember
+from portfolio.services import portfolio_optimizer, portfolios
+from portfolio.services.allocation_options import AllocationOptions, options_of
+from tests.factories import make_user
+from tests.portfolio.allocation_builders import make_book
+
+AT = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch):
+    messages = []
+    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
+    monkeypatch.setattr(jobs, "_broker_is_empty", lambda: True)
+    return messages
+
+
+@pytest.fixture
+def alice(db):
+    return make_user("alice")
+
+
+def answered(portfolio, **options):
+    asked = portfolio_optimizer.request_optimisation(portfolio, options_of(options), at=AT)
+    jobs.run_job(str(asked.job_id))
+    asked.refresh_from_db()
+    return asked
+
+
+def test_portfolio_optimization(alice):
+    portfolio = make_book(alice, 8)
+    asked = answered(portfolio, method="max_sharpe", return_model="historical")
+    assert asked.status == "succeeded", asked.failure_reason
+    assert asked.job.status == "succeeded"
+    found = asked.result
+    weights = np.array([row["weight"] for row in found["strategies"]])
+    assert weights.sum() == pytest.approx(1.0, abs=1e-6)
+    assert weights.max() <= 0.30 + 1e-6
+    assert weights[weights > 0].min() >= 0.05 - 1e-6
+    assert sum(row["risk_share"] for row in found["strategies"]) == pytest.approx(1.0)
+    assert "PyPortfolioOpt" in found["solver"]
+    assert len(found["frontier"]["volatilities"]) > 5
+    assert found["sensitivity"]["n_draws"] == 100
+    assert found["walk_forward"]["n_rebalances"] > 3
+    assert len(found["walk_forward"]["days"]) == len(found["walk_forward"]["equal"])
+    assert found["correlation"]["verdict"] in ("reduced", "raised", "unclear")
+    assert asked.data_fingerprint
+
+
+def test_the_same_question_gives_the_same_answer(alice):
+    portfolio = make_book(alice, 5)
+    first = answered(portfolio, method="min_volatility", seed=3)
+    second = answered(portfolio, method="min_volatility", seed=3)
+    assert first.pk != second.pk
+    assert first.result == second.result
+
+
+def test_running_a_job_twice_changes_nothing(alice):
+    portfolio = make_book(alice, 4)
+    asked = answered(portfolio)
+    portfolio_optimizer.run_optimisation(str(asked.pk), None, at=AT)
+    again = Optimisation.objects.get(pk=asked.pk)
+    assert again.result == asked.result
+    assert again.finished_at == asked.finished_at
+
+
+def test_a_question_that_is_being_answered_is_not_asked_twice(alice):
+    portfolio = make_book(alice, 4)
+    first = portfolio_optimizer.request_optimisation(portfolio, AllocationOptions(), at=AT)
+    again = portfolio_optimizer.request_optimisation(portfolio, AllocationOptions(), at=AT)
+    other = portfolio_optimizer.request_optimisation(
+        portfolio, AllocationOptions(method="hrp"), at=AT
+    )
+    assert again.pk == first.pk
+    assert other.pk != first.pk
+
+
+def test_what_nothing_fits_is_said_in_words_with_the_nearest_that_does(alice):
+    asked = answered(make_book(alice, 3))
+    assert asked.status == "failed"
+    assert asked.job.status == "succeeded"
+    assert asked.failure_reason == (
+        "These cannot be met together: everything is invested and at most 30 % per strategy. "
+        "The nearest that fits: at most 33.4 % per strategy instead of 30 %."
+    )
+    kinds = [one["kind"] for one in asked.result["conflict"]["alternatives"]]
+    assert kinds == ["max_weight", "cash"]
+
+
+def test_the_weights_become_targets_only_when_somebody_says_so(alice):
+    portfolio = make_book(alice, 5)
+    asked = answered(portfolio, method="hrp")
+    assert set(portfolio.members.values_list("target_weight", flat=True)) == {0.0}
+    portfolio_optimizer.apply_targets(asked)
+    stored = dict(portfolio.members.values_list("strategy_id", "target_weight"))
+    for row in asked.result["strategies"]:
+        assert stored[UUID(row["id"])] == pytest.approx(row["weight"])
+    PortfolioMember.objects.filter(portfolio=portfolio).first().delete()
+    with pytest.raises(ConflictError, match="left the portfolio"):
+        portfolio_optimizer.apply_targets(asked)
+
+
+def test_an_answer_without_weights_cannot_be_used(alice):
+    with pytest.raises(ConflictError):
+        portfolio_optimizer.apply_targets(answered(make_book(alice, 3)))
+
+
+def test_limits_of_members_groups_and_lock_ups_are_kept(alice):
+    portfolio = make_book(alice, 6)
+    members = list(portfolio.members.order_by("strategy__name"))
+    members[0].maximum_weight = 0.1
+    members[1].minimum_weight = 0.2
+    members[2].group = members[3].group = "Trend"
+    for member in members:
+        member.save()
+    asked = answered(portfolio, method="min_volatility", group_limits={"Trend": 0.15})
+    weights = [row["weight"] for row in asked.result["strategies"]]
+    assert weights[0] <= 0.1 + 1e-6
+    assert weights[1] >= 0.2 - 1e-6
+    assert weights[2] + weights[3] <= 0.15 + 1e-6
+
+
+def test_a_strategy_with_too_little_in_common_is_left_out_and_named(alice):
+    portfolio = make_book(alice, 5, short=1)
+    found = answered(portfolio).result
+    assert len(found["strategies"]) == 4
+    assert "Left out for fewer than 30 days of returns in common" in found["notes"][0]
+    assert "Strategy 4" in found["notes"][0]
+
+
+def test_black_litterman_follows_the_view(alice):
+    portfolio = make_book(alice, 4)
+    key = str(portfolio.members.order_by("strategy__name").first().strategy_id)
+    views = [{"strategy": key, "excess": 0.5, "confidence": 0.9}]
+    asked = answered(
+        portfolio,
+        method="max_sharpe",
+        return_model="black_litterman",
+        views=views,
+        min_weight=0.0,
+        max_weight=0.6,
+    )
+    weights = [row["weight"] for row in asked.result["strategies"]]
+    assert weights[0] == max(weights)
+    strangers = [{"strategy": str(uuid4()), "excess": 0.5}]
+    failed = answered(
+        portfolio, method="max_sharpe", return_model="black_litterman", views=strangers
+    )
+    assert failed.status == "failed"
+    assert "view" in failed.failure_reason
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"method": "magic"}, "method"),
+        ({"max_weight": 1.5}, "max_weight"),
+        ({"min_weight": 0.4}, "min_weight"),
+        ({"method": "target_return"}, "target"),
+        ({"cash": float("nan")}, "cash"),
+        ({"views": [{"strategy": "x", "excess": 0.1, "confidence": 2}]}, "views"),
+        ({"group_limits": {"A": -1}}, "group_limits"),
+        ({"leverage": 2}, "leverage"),
+        ({"return_model": "black_litterman"}, "views"),
+    ],
+)
+def test_options_that_cannot_be_used_name_their_field(values, field):
+    with pytest.raises(InvalidInput) as caught:
+        options_of(values)
+    assert field in caught.value.fields
+
+
+def test_options_survive_being_stored():
+    options = replace(AllocationOptions(), method="hrp", group_limits={"A": 0.2})
+    assert options_of(options.as_json()) == options
+
+
+@pytest.mark.parametrize("n", [2, 20])
+def test_reading_takes_the_same_queries_however_many_members(
+    alice, n, django_assert_max_num_queries
+):
+    portfolio = make_book(alice, n)
+    with django_assert_max_num_queries(12):
+        portfolio_optimizer.compute(portfolio, AllocationOptions(max_weight=1.0), at=AT)
+
+
+def test_targets_are_announced_to_the_portfolios_page(alice):
+    from alphastrat.core.models import LiveEvent
+
+    portfolio = make_book(alice, 4)
+    keys = list(portfolio.members.values_list("strategy_id", flat=True))
+    portfolios.set_targets(portfolio, {keys[0]: 1.0})
+    event = LiveEvent.objects.get(topic=f"portfolio:{portfolio.pk}")
+    assert event.kind == "invalidate"
