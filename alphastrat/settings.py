@@ -206,6 +206,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 UPLOAD_DIR = VAR_DIR / "uploads"
+# Strategy types of users: every *.py file in it is checked at start.
+PLUGIN_DIR = Path(env.env_str("PLUGIN_DIR") or VAR_DIR / "plugins")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "alphastrat.core.staticfiles.StaticFilesStorage"},

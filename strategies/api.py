@@ -19,14 +19,17 @@ from strategies.models import BacktestRun, RunStatus
 from strategies.models.backtest import BacktestRunQuerySet
 from strategies.quant import registry
 from strategies.quant.parameters import parameter_schema, parameter_specs
+from strategies.quant.user_plugins import LoadProblem
 from strategies.schemas import (
     BacktestDetailOut,
     BacktestIn,
     BacktestOut,
     EquityOut,
     PluginOut,
+    RejectedPluginOut,
     TradeOut,
 )
+from strategies.services import plugins
 from strategies.services.backtesting import request_backtest, retry_backtest
 from strategies.services.examination import sharpe_evidence
 from strategies.services.results import Results, records
@@ -45,6 +48,12 @@ class BacktestFilter(Schema):
 def list_plugins(request: HttpRequest) -> list[dict[str, Any]]:
     """List the strategy types with their parameters and ranges."""
     return [_plugin(registry.plugin(key)) for key in registry.plugin_keys()]
+
+
+@plugins_router.get("/rejected", response=list[RejectedPluginOut], url_name="rejected_plugins")
+def list_rejected_plugins(request: HttpRequest) -> tuple[LoadProblem, ...]:
+    """List the files of users that cannot be used, with file, line and reason."""
+    return plugins.rejected()
 
 
 @plugins_router.get("/{key}", response=PluginOut, url_name="get_plugin")

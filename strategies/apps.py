@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class StrategiesConfig(AppConfig):
@@ -20,7 +21,9 @@ class StrategiesConfig(AppConfig):
         from strategies.indicator_charts import IndicatorAddition
         from strategies.models import Strategy
         from strategies.quant import registry
+        from strategies.services import plugins
 
         registry.load_builtin_plugins()
+        plugins.load_all(settings.PLUGIN_DIR)
         chart_additions.register(IndicatorAddition())
         auditlog.register(Strategy, m2m_fields={"universe"})

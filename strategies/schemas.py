@@ -41,6 +41,14 @@ class PluginOut(Schema):
     parameter_schema: dict[str, Any]
 
 
+class RejectedPluginOut(Schema):
+    """Why a user's plug-in cannot be used; line 0 where none can be named."""
+
+    source: str
+    line: int
+    message: str
+
+
 class TermsIn(Schema):
     """Exits and sizing; omitted ones do nothing."""
 

@@ -9,6 +9,7 @@ from strategies.views import (
     comparison,
     foreign_imports,
     indicators,
+    plugins,
     results,
     signals,
     strategies,
@@ -19,6 +20,7 @@ from strategies.views import (
 app_name = "strategies"
 urlpatterns = [
     path("strategies/", strategies.strategy_list, name="strategy-list"),
+    path("strategies/types/", plugins.plugin_list, name="plugin-list"),
     path("strategies/new/", strategies.strategy_new, name="strategy-new"),
     path("strategies/<uuid:strategy_id>/", strategies.strategy_detail, name="strategy-detail"),
     path("strategies/<uuid:strategy_id>/edit/", strategies.strategy_edit, name="strategy-edit"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from strategies.quant.checks import check_all
+from strategies.quant.checks import CheckResult, check_all
 from strategies.quant.indicator_specs import synthetic_bars
 from strategies.quant.panel import Panel
 from strategies.quant.registry import is_panel_plugin, plugin_keys, register, staged
@@ -141,9 +141,7 @@ def _problems(source: str, cls: type[Any]) -> Iterator[LoadProblem]:
         yield LoadProblem(source, line, f"strategy key {cls.key!r} is already registered")
         return
     try:
-        plugin = cls()
-        panel = _test_panel(int(plugin.warmup_bars), 2 if is_panel_plugin(cls) else 1)
-        results = check_all(plugin, panel)
+        results = check_plugin(cls)
     except Exception as error:
         yield _problem(source, error, line)
         return
@@ -152,6 +150,24 @@ def _problems(source: str, cls: type[Any]) -> Iterator[LoadProblem]:
             yield LoadProblem(
                 source, line, f"{cls.key} fails the {result.name} check: {result.message}"
             )
+
+
+def check_plugin(cls: type[Any]) -> list[CheckResult]:
+    """Check a plug-in with its default parameters on synthetic bars.
+
+    Parameters
+    ----------
+    cls : type
+        A plug-in class.
+
+    Returns
+    -------
+    list of CheckResult
+        Look-ahead, warm-up and determinism.
+    """
+    plugin = cls()
+    panel = _test_panel(int(plugin.warmup_bars), 2 if is_panel_plugin(cls) else 1)
+    return list(check_all(plugin, panel))
 
 
 def _test_panel(warmup: int, n_assets: int) -> Panel:
