@@ -20,6 +20,8 @@ from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
 from monitoring.transports_api import deliveries_router, transports_router
 from monitoring.verification_api import router as verification_router
+from portfolio.fills_api import accounts_router as trading_accounts_router
+from portfolio.fills_api import router as trading_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
 from strategies.compare_api import router as compare_router
@@ -72,6 +74,8 @@ api.add_router("/backtests", backtests_router)
 api.add_router("/compare", compare_router)
 api.add_router("", verification_router)
 api.add_router("/strategies", strategies_router)
+api.add_router("/strategies", trading_router)
+api.add_router("/accounts", trading_accounts_router)
 api.add_router("/walk-forwards", walk_forwards_router)
 api.add_router("/sweeps", sweeps_router)
 api.add_router("/transports", transports_router)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Protocol
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
 
 from alphastrat.core import events
 from alphastrat.core.jsonable import jsonable
-from portfolio.models import Order, OrderStatus
+from portfolio.models import Account, Order, OrderStatus
 from portfolio.services import risk_manager
+from portfolio.services.fill_checks import FillIn
 
 
 class Broker(Protocol):
@@ -24,6 +26,27 @@ class Broker(Protocol):
 
     def cancel(self, orders: Sequence[Order], *, at: datetime) -> None:
         """Take orders back that have not been filled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a broker says of an account: holdings by symbol, cash, orders by our id, executions."""
+
+    positions: dict[str, Decimal]
+    cash: Decimal | None
+    orders: dict[str, str]
+    fills: list[FillIn]
+
+
+@runtime_checkable
+class BookKeeper(Protocol):
+    """A broker whose books can be compared with ours."""
+
+    fill_source: str
+
+    def books(self, account: Account, *, since: datetime) -> Books:
+        """Return the broker's books with the executions since a time."""
         ...
 
 

@@ -7,7 +7,7 @@ A fill that comes late, or a correction of one, recomputes what follows it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -62,12 +62,18 @@ class Recorded:
 
 @transaction.atomic
 def record_fills(
-    account: Account, fills: Sequence[FillIn], *, source: str, at: datetime
+    account: Account,
+    fills: Sequence[FillIn],
+    *,
+    source: str,
+    at: datetime,
+    all_or_nothing: bool = False,
 ) -> Recorded:
     """Record the executions of an account that are not known yet.
 
     Each row is recorded, known already, or refused with its reason; a repeated delivery adds
-    nothing. Raises ConflictError for a closed account, or one whose fills are simulated.
+    nothing. With `all_or_nothing` one refused row keeps the others out. Raises ConflictError for
+    a closed account, or one whose fills are simulated.
     """
     account = Account.objects.select_for_update().get(pk=account.pk)
     _check_account(account)
@@ -81,9 +87,12 @@ def record_fills(
         if fill is not None:
             known.add(fill)
             made.append(fill)
+    results = [row for row in rows if row is not None]
+    if all_or_nothing and any(row.status == "refused" for row in results):
+        return Recorded([_kept_out(row) for row in results])
     if made:
         _store(account, made, known)
-    return Recorded([row for row in rows if row is not None])
+    return Recorded(results)
 
 
 @transaction.atomic
@@ -166,6 +175,12 @@ def tell(account_ids: Iterable[UUID], *, fills: bool) -> None:
     if fills:
         events.send_on_commit(events.fill_recorded, account_ids=ids)
     events.send_on_commit(events.equity_marked, account_ids=ids)
+
+
+def _kept_out(row: RowResult) -> RowResult:
+    if row.status != "recorded":
+        return row
+    return replace(row, status="refused", message="Another row of this delivery was refused.")
 
 
 def _check_account(account: Account) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -90,7 +91,7 @@ def accounts_of_series(series_ids: Iterable[UUID | str]) -> list[UUID]:
 
 def lagging() -> list[UUID]:
     """Return open accounts whose newest mark or decision is behind the bars that are stored."""
-    rows = (
+    rows: list[tuple[Any, ...]] = list(
         Account.objects.open()
         .filter(reports_equity=False)
         .values_list(
