@@ -416,3 +416,9 @@ def test_volumes_may_be_counted_in_millions(written):
     (row,) = read(written(text)).to_dict("records")
     assert (row["close"], row["volume"]) == (1175.5, 26_500_000.0)
     assert row["time"] == pd.Timestamp("2018-01-16")
+
+
+@pytest.mark.parametrize("name", ["bars.zip", "bars.csv.gz", "bars.xz"])
+def test_the_name_of_a_file_never_says_how_it_is_packed(written, name):
+    frame = read(written(f"{HEADING}2018-01-03,{ROW}\n", name))
+    assert frame["close"].tolist() == [1.75]

@@ -208,6 +208,8 @@ class _CsvFile:
                 skipinitialspace=True,
                 encoding="utf-8-sig",
                 low_memory=False,
+                # A name may say .zip; what is inside an upload is bounded only as it is.
+                compression=None,
                 **options,
             ) as reader:
                 yield reader
