@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -20,7 +20,7 @@ class AdminRuleForm(RuleForm):
     """The form of the app, with the owner to choose for a new rule."""
 
     class Meta(RuleForm.Meta):
-        fields = ("owner", *RuleForm.Meta.fields)
+        fields: ClassVar[tuple[str, ...]] = ("owner", *RuleForm.Meta.fields)  # type: ignore[assignment,misc]
 
     def clean_expected_version(self) -> int | None:
         expected: int | None = self.cleaned_data.get("expected_version")
@@ -72,8 +72,8 @@ class ThresholdRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self,
         request: HttpRequest,
         obj: Any = None,
-        change: bool = False,
-        **options: Any,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002
+        **options: Any,
     ) -> Any:
         form = super().get_form(request, obj, change, **options)
         user = obj.owner if obj is not None else _chosen_owner(request)

@@ -22,7 +22,6 @@ COLUMNS = (
     Column("breached_at", "Breached", "age", sort="breached_at"),
     Column("detected_after", "Seen after", "duration"),
     Column("delivered_at", "Delivered", "age"),
-    Column("lasts", "Lasts", "duration"),
     Column("standing", "State", "status"),
     Column("actions", "Actions"),
 )

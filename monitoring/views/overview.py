@@ -10,9 +10,10 @@ from django.utils.timezone import now
 from django.views.decorators.http import require_GET
 
 from alphastrat.core import live
-from alphastrat.core.formatting import count
+from alphastrat.core.formatting import count, instant
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
+from monitoring.services import live_overview
 from monitoring.services import overview as figures
 from strategies import charts
 from strategies.models import BacktestRun
@@ -27,19 +28,31 @@ RUN_COLUMNS = (
     Column("n_trades", "Trades", format="count"),
     Column("requested_at", "Asked for", format="age"),
 )
+LIVE_COLUMNS = (
+    Column("name", "Strategy", link="href"),
+    Column("status", "Verification", format="status"),
+    Column("n_alerts", "Alerts", format="count"),
+    Column("equity", "Equity", format="money", live="strategy:{id}.equity"),
+    Column("day_pnl", "P&L today", format="signed_money"),
+    Column("day_return", "Day", format="signed_percent"),
+    Column("drawdown", "Drawdown", format="signed_percent"),
+    Column("percentile", "In envelope", format="percent", options={"places": 0}),
+    Column("spark", "Trend", format="html"),
+)
 
 
 @login_required
 @require_GET
 def overview(request: PageRequest) -> HttpResponse:
-    topic = f"jobs:u{request.user.pk}"
-    heads = live.heads(topic)
+    topics = [f"{name}:u{request.user.pk}" for name in ("jobs", "alerts")]
+    heads = live.heads(*topics)
     at = now()
     market, jobs = figures.market(), figures.job_counts(request.user, at=at)
     runs = figures.recent_runs(request.user)
+    trading = live_overview.live_overview(request.user)
     context = {
         "at": at,
-        "heads": {"jobs": heads[topic]},
+        "heads": heads,
         "market": market,
         "bars_note": f"{count(market.n_bars).text} bars",
         "processes": figures.processes(at=at),
@@ -47,9 +60,26 @@ def overview(request: PageRequest) -> HttpResponse:
         "jobs_note": f"{count(jobs.n_failed).text} failed in the last day",
         "run_columns": RUN_COLUMNS,
         "runs": runs,
-        **_newest_result(figures.newest_result(request.user, runs)),
+        "live": trading,
+        **_live_notes(trading),
+        "live_columns": LIVE_COLUMNS,
+        "alerts": live_overview.open_alerts(request.user) if trading else [],
+        # What trades comes before what was only tried.
+        **_newest_result(None if trading else figures.newest_result(request.user, runs)),
     }
     return render_page(request, "monitoring/overview.html", "monitoring/_overview.html", context)
+
+
+def _live_notes(trading: live_overview.LiveOverview | None) -> dict[str, Any]:
+    if trading is None:
+        return {}
+    n_alerts = trading.n_alerts
+    return {
+        "n_alerts": n_alerts,
+        "alerts_note": "Firing now" if n_alerts else "Nothing is firing",
+        "newest_note": f"Closed at {instant(trading.newest_at)}" if trading.newest_at else "",
+        "live_note": f"{trading.n_verified} verified, {trading.n_needing} to look at",
+    }
 
 
 def _newest_result(run: BacktestRun | None) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.utils.timezone import now
 
 from alphastrat.core.heartbeats import beat
 from alphastrat.core.models import Heartbeat
+from monitoring.models import Verification
+from monitoring.services import live_overview
 from monitoring.services.overview import processes
 from tests.factories import make_job, make_user, signed_in
+from tests.monitoring.alert_builders import firing, plain_strategy
+from tests.monitoring.test_performance_monitor import trade
 from tests.strategies.builders import finished_run, make_market, make_run
 
 pytestmark = pytest.mark.django_db
@@ -64,3 +69,48 @@ def test_a_process_that_has_stopped_beating_is_stale():
     Heartbeat.objects.filter(process="feed").update(beat_at=now() - timedelta(minutes=5))
     found = {process.name: process.status for process in processes(at=now())}
     assert found == {"worker": "active", "monitor": "stopped", "feed": "stale"}
+
+
+def test_what_trades_comes_first_with_its_results(alice):
+    strategies = [plain_strategy(alice, name) for name in ("Fine", "Ill")]
+    trade(strategies[0], 0.0, 0.01)
+    trade(strategies[1], 0.0, -0.03)
+    Verification.objects.create(
+        strategy=strategies[1], status="degraded", metrics={"drawdown": -0.03, "percentile": 0.02}
+    )
+    firing(alice, strategy_id=strategies[1].pk)
+    seen = live_overview.live_overview(alice)
+    assert [row.name for row in seen.rows] == ["Ill", "Fine"]
+    assert (seen.n_strategies, seen.n_needing, seen.n_alerts) == (2, 1, 1)
+    assert seen.day_pnl == Decimal("-2000")
+    assert seen.day_return == pytest.approx(-0.01)
+    assert seen.worst_drawdown.name == "Ill"
+    html = signed_in(alice).get("/").content.decode()
+    for text in ("What trades now", "−$2,000", "Degraded", 'class="spark"', "Drawdown below"):
+        assert text in html
+    assert live_overview.live_overview(make_user("bob")) is None
+
+
+def test_money_that_was_put_in_is_no_result(alice):
+    account = trade(plain_strategy(alice), 0.0, 0.01)
+    point = account.equity_points.latest("marked_at")
+    point.equity += 5000
+    point.cash += 5000
+    point.net_flow = 5000
+    point.save()
+    assert live_overview.live_overview(alice).day_pnl == Decimal("1000")
+
+
+@pytest.mark.parametrize("n", [2, 20])
+def test_the_number_of_queries_with_live_strategies_does_not_grow(
+    alice, django_assert_max_num_queries, n
+):
+    for i in range(n):
+        strategy = plain_strategy(alice, f"S{i}")
+        trade(strategy, 0.0, -0.03)
+        firing(alice, cause=f"c{i}", strategy_id=strategy.pk)
+    client = signed_in(alice)
+    client.get("/")
+    # As above without the newest result; besides what trades, its curves, and firing alerts.
+    with django_assert_max_num_queries(12):
+        client.get("/")
