@@ -88,6 +88,8 @@ class Hub:
         self._tasks = []
 
     async def _change_group(self, topic: str, *, joining: bool) -> None:
+        if not self._channel:
+            return
         layer = get_channel_layer()
         change = layer.group_add if joining else layer.group_discard
         try:
@@ -99,15 +101,30 @@ class Hub:
         async with self._lock:
             if self._tasks:
                 return
-            self._channel = await get_channel_layer().new_channel()
+            await self._open_channel()
             self._tasks = [
                 asyncio.create_task(self._receive()),
                 asyncio.create_task(self._sweep()),
                 asyncio.create_task(self._beat()),
             ]
 
+    async def _open_channel(self) -> None:
+        """Subscribe to the channel layer; while that is away the sweep carries."""
+        layer = get_channel_layer()
+        try:
+            channel = await layer.new_channel()
+            for topic in tuple(self._sockets):
+                await layer.group_add(group_of(topic), channel)
+        except (RedisError, OSError):
+            logger.warning("channel layer unreachable; the sweep carries")
+            return
+        self._channel = channel
+
     async def _receive(self) -> None:
         layer = get_channel_layer()
+        while not self._channel:
+            await asyncio.sleep(1)
+            await self._open_channel()
         while True:
             try:
                 message = await layer.receive(self._channel)

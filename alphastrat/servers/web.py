@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=3,
+        # Frames are small and go to many: compressing costs each socket memory and each frame time.
+        ws_per_message_deflate=False,
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=options.fd)])
 
