@@ -98,7 +98,7 @@ def evidence(found: Examined) -> Chart:
         for role, (name, values) in zip(roles, shares.items(), strict=True):
             traces.append(charts.line(times, values, name=name, role=role, panel=2))
         shapes = [
-            charts.limit_line(math.log10(status.DEGRADED_E), text="Degraded"),
+            charts.limit_line(status.DEGRADED_E, text="Degraded"),
             charts.limit_line(1.0, panel=2, text="Watch"),
         ]
         panels = (

@@ -67,10 +67,10 @@ class VerificationSettings(forms.Form):
     )
 
     @classmethod
-    def of(cls, verification: Verification) -> VerificationSettings:
-        """Return the form with the settings as they are."""
+    def of(cls, verification: Verification, *, is_open: bool) -> VerificationSettings:
+        """Return the form with the settings as they are, closed to those who may only read."""
         limit = verification.hard_drawdown
-        return cls(
+        form = cls(
             initial={
                 "false_alarms_per_year": verification.false_alarms_per_year,
                 "tolerance": round(100 * verification.tolerance, 6),
@@ -78,6 +78,9 @@ class VerificationSettings(forms.Form):
                 "on_degraded": verification.on_degraded,
             }
         )
+        for field in form.fields.values():
+            field.disabled = not is_open
+        return form
 
     def changes(self) -> dict[str, Any]:
         """Return the settings as they are stored."""

@@ -405,6 +405,22 @@ def _text(checks: list[Check], key: str) -> str:
     return next(one.text for one in checks if one.key == key)
 
 
+def evidence_text(value: float | None) -> str:
+    """Return evidence as people read it: two digits below 10, powers of ten from a million.
+
+    Parameters
+    ----------
+    value : float or None
+        E, >= 0.
+
+    Returns
+    -------
+    str
+        A dash for None.
+    """
+    return "–" if value is None else _e(value)
+
+
 def _e(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"
 

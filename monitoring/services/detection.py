@@ -40,7 +40,7 @@ def sensitivity(expectation: Expectation, *, budget: float) -> Sensitivity:
     """Return what a number of false alarms per year means for a strategy.
 
     The delay is that of the detector of the mean return alone: fills, missed fills and drawdowns
-    are noticed sooner.
+    are noticed sooner. A reference that earned nothing has no edge to lose, and no delays.
     """
     levels = packing.unpack_levels(expectation.envelope)
     wanted = np.array([budget])
@@ -52,7 +52,9 @@ def sensitivity(expectation: Expectation, *, budget: float) -> Sensitivity:
         level=math.exp(log_level) if math.isfinite(log_level) else None,
         band=float(budgets.band_coverage(wanted)[0]),
         delays=tuple(
-            _delay(expectation, label, loss, floor, log_level, rng) for loss, label in LOSSES
+            _delay(expectation, label, loss, floor, log_level, rng)
+            for loss, label in LOSSES
+            if (expectation.summary["scalars"].get("mean") or 0.0) > 0.0
         ),
     )
 

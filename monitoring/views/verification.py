@@ -24,6 +24,7 @@ from alphastrat.core.errors import AlphaStratError, NotEnoughData
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from monitoring.models import Expectation, Verification, VerificationStatus, VerificationTransition
+from monitoring.quant.checks import evidence_text
 from monitoring.services import (
     detection,
     expectations,
@@ -54,7 +55,7 @@ VERDICT_COLUMNS = (
     Column("strategy.name", "Strategy", sort="strategy__name", link="href"),
     Column("status", "Verdict", "status", sort="status"),
     Column("score", "Health", "count", sort="score"),
-    Column("e_value", "E", "ratio", sort="e_value"),
+    Column("e_text", "E", sort="e_value"),
     *(Column(f"states.{key}", label, "status") for key, label in CHECKS),
     Column("n_bars", "Bars", "count", sort="n_bars"),
     Column("observed_to", "As of", "time", sort="observed_to"),
@@ -64,14 +65,6 @@ EXPORT_COLUMNS = (
     *(Column(key, key) for key in ("e_value", "n_bars", "n_trades", "observed_to")),
     *(Column(f"states.{key}", key) for key, _ in CHECKS),
     *(Column(f"values.{key}", f"{key}_value") for key, _ in CHECKS),
-)
-TRANSITION_COLUMNS = (
-    Column("happened_at", "When", "time"),
-    Column("before", "From", "status"),
-    Column("after", "To", "status"),
-    Column("e_value", "E", "ratio"),
-    Column("reason", "Because"),
-    Column("overridden_by.username", "By"),
 )
 REGIME_COLUMNS = (
     Column("name", "Regime"),
@@ -166,7 +159,7 @@ def verification_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse
     verification, _ = Verification.objects.get_or_create(strategy=strategy)
     context = {
         **_evidence_context(strategy, verification),
-        "form": VerificationSettings.of(verification),
+        "form": VerificationSettings.of(verification, is_open=request.user.has_role(Role.TRADER)),
         "overrule_form": OverruleForm(),
         "can_write": request.user.has_role(Role.TRADER),
         "heads": heads,
@@ -187,7 +180,12 @@ def verification_summary(request: PageRequest, strategy_id: UUID) -> HttpRespons
     strategy = _strategy(request, strategy_id)
     verification = Verification.objects.filter(strategy=strategy).first()
     page = "monitoring/_verification_summary.html"
-    return render_page(request, page, page, {"strategy": strategy, "verification": verification})
+    context = {
+        "strategy": strategy,
+        "verification": verification,
+        "e_text": evidence_text(verification.e_value if verification else None),
+    }
+    return render_page(request, page, page, context)
 
 
 @login_required
@@ -347,7 +345,6 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
     return {
         "strategy": strategy,
         "verification": verification,
-        "status_label": VerificationStatus(verification.status).label,
         "checks": found.checks,
         "charts": [draw(found) for draw in EXAMINED.values()],
         "percentile": verification.metrics.get("percentile"),
@@ -357,9 +354,9 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
         "regimes": summary.get("regimes", []),
         "regime_columns": REGIME_COLUMNS,
         "transitions": transitions.select_related("overridden_by")[:N_TRANSITIONS],
-        "transition_columns": TRANSITION_COLUMNS,
         "gates": lifecycle_gates.gates_to_live(strategy) if strategy.state == "paper" else [],
         "coverage": verification.coverage,
+        "e_text": evidence_text(verification.e_value),
     }
 
 
@@ -374,6 +371,7 @@ def _row(verification: Verification) -> dict[str, Any]:
         "score": verification.score,
         "coverage": verification.coverage,
         "e_value": verification.e_value,
+        "e_text": evidence_text(verification.e_value),
         "n_bars": verification.n_bars,
         "n_trades": verification.n_trades,
         "observed_to": verification.observed_to,

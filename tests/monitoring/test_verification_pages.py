@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from django.urls import reverse
 
@@ -182,6 +183,13 @@ def test_terms_that_make_no_sense_are_refused_on_their_field(judged, alice, fiel
 
 def test_the_delay_of_a_budget_is_shown_before_it_is_saved(judged, alice):
     client = signed_in(alice)
+    made = Expectation.objects.get(is_current=True)
+    text = client.get(page("verification-delays", judged), TERMS).content.decode()
+    assert "no edge that could be lost" in text
+    returns = np.frombuffer(made.returns, "<f8") + 0.002
+    made.summary["scalars"] |= {"mean": returns.mean(), "mean_floor": returns.mean()}
+    made.returns = returns.tobytes()
+    made.save()
     text = client.get(page("verification-delays", judged), TERMS).content.decode()
     assert "Half of the edge" in text
     assert "1.0 false alarms a year" in text
