@@ -13,6 +13,7 @@ class MonitoringConfig(AppConfig):
 
         from alphastrat.core.doctor import add_check
         from monitoring import (  # noqa: F401
+            alert_metrics,
             doctor,
             metrics,
             verification_receivers,
@@ -35,3 +36,4 @@ class MonitoringConfig(AppConfig):
         add_check(doctor.transport_credentials)
         add_check(doctor.deliveries)
         metrics.register()
+        alert_metrics.register()
