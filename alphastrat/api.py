@@ -18,10 +18,17 @@ from alphastrat.core.api import router as jobs_router
 from alphastrat.core.api_root import ProductApi
 from alphastrat.core.throttling import Rate, UserThrottle
 from alphastrat.marketdata.api import router as marketdata_router
+from monitoring.alerts_api import router as alerts_router
+from monitoring.alerts_api import silences_router
+from monitoring.rules_api import router as rules_router
 from monitoring.transports_api import deliveries_router, transports_router
 from monitoring.verification_api import router as verification_router
+from portfolio.allocation_api import portfolios_router
+from portfolio.allocation_api import router as allocation_router
 from portfolio.fills_api import accounts_router as trading_accounts_router
 from portfolio.fills_api import router as trading_router
+from portfolio.rebalancing_api import router as rebalancing_router
+from portfolio.risk_api import router as risk_router
 from strategies.api import plugins_router
 from strategies.api import router as backtests_router
 from strategies.compare_api import router as compare_router
@@ -78,5 +85,12 @@ api.add_router("/strategies", trading_router)
 api.add_router("/accounts", trading_accounts_router)
 api.add_router("/walk-forwards", walk_forwards_router)
 api.add_router("/sweeps", sweeps_router)
+api.add_router("/alerts", alerts_router)
+api.add_router("/silences", silences_router)
+api.add_router("/rules", rules_router)
 api.add_router("/transports", transports_router)
 api.add_router("/deliveries", deliveries_router)
+api.add_router("/portfolio", allocation_router)
+api.add_router("/portfolios", portfolios_router)
+api.add_router("/portfolio", risk_router)
+api.add_router("/portfolio", rebalancing_router)
