@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from alphastrat.core.formatting import ratio
 from alphastrat.core.tables import Column
 from portfolio.models import Rebalance
 from portfolio.quant.rebalance_policies import Reading, Trigger
 from portfolio.services.laboratory import Laboratory
 from portfolio.services.portfolio_state import Snapshot
 
+# The page shows these; the allocation page has all.
+FURTHEST = 30
 TRIGGERS = {
     Trigger.CALENDAR: "Calendar",
     Trigger.BAND: "Weight off its target",
@@ -119,7 +122,7 @@ def drift_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
         "equity": snapshot.portfolio.reserve,
         "note": "",
     }
-    return [*rows, reserve] if rows else []
+    return [*rows[:FURTHEST], reserve] if rows else []
 
 
 def trade_rows(rebalance: Rebalance) -> list[dict[str, Any]]:
@@ -159,4 +162,4 @@ def _written(trigger: Trigger, value: float | None) -> str:
         return f"{value * 100:.2f} points"
     if trigger is Trigger.RISK:
         return f"{value * 100:.0f} %"
-    return f"{value:.2f}" if trigger is Trigger.SHARPE else f"{value:.0f}"
+    return ratio(value).text if trigger is Trigger.SHARPE else f"{value:.0f}"

@@ -15,6 +15,7 @@ from portfolio.quant.limit_catalogue import written
 from portfolio.quant.value_at_risk import VarMethod
 from portfolio.services.risk_metrics import BacktestRow, LimitUse, TailRow, TailView
 
+LARGEST = 12
 METHODS = {
     VarMethod.HISTORICAL: "Historical",
     VarMethod.NORMAL: "Normal",
@@ -75,8 +76,8 @@ DENIAL_COLUMNS = (
     Column("at", "When", "time"),
     Column("strategy", "Strategy"),
     Column("order", "Order"),
-    Column("codes", "Code", "code"),
     Column("why", "Why"),
+    Column("codes", "Codes"),
 )
 ACTION_COLUMNS = (
     Column("at", "When", "time"),
@@ -142,7 +143,15 @@ def _verdict(row: BacktestRow) -> str:
 
 
 def exposure_rows(groups: Mapping[str, Exposure]) -> list[dict[str, Any]]:
-    return [{"name": name, "gross": one.gross, "net": one.net} for name, one in groups.items()]
+    """Return the largest groups, and what the others come to together."""
+    rows: list[dict[str, Any]] = [
+        {"name": name, "gross": one.gross, "net": one.net} for name, one in groups.items()
+    ]
+    shown, rest = rows[:LARGEST], rows[LARGEST:]
+    if rest:
+        together = {key: sum(float(row[key]) for row in rest) for key in ("gross", "net")}
+        shown.append({"name": f"{len(rest)} others", **together})
+    return shown
 
 
 def contribution_rows(tail: TailView, names: list[str]) -> list[dict[str, Any]]:

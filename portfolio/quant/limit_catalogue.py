@@ -98,7 +98,7 @@ def written(value: Decimal, unit: LimitUnit) -> str:
         return f"{value * 100:.2f} %".replace("-", "−")
     if unit is LimitUnit.MONEY:
         return f"{value:,.2f}"
-    return shortest(value)
+    return f"{value:.2f}" if unit is LimitUnit.RATIO else shortest(value)
 
 
 def explained(denial: Denial) -> str:

@@ -98,8 +98,8 @@ class Snapshot:
             for line in self.lines
         )
 
-    def state(self, returns: StrategyReturns) -> PortfolioState:
-        """Return what the triggers look at."""
+    def state(self, returns: StrategyReturns | None) -> PortfolioState:
+        """Return what the triggers look at; without returns the risk shares are not known."""
         last = self.last_rebalance
         since = None if last is None or last.finished_at is None else last.finished_at.date()
         own = self.history.returns(reserve=self.portfolio.reserve)
@@ -107,7 +107,7 @@ class Snapshot:
         return PortfolioState(
             weights=self.weights,
             targets=self.targets,
-            covariance=covariance(returns),
+            covariance=None if returns is None else covariance(returns),
             sharpe=_sharpe(own, self.settings.policy.sharpe_window),
             target_sharpe=self.settings.target_sharpe,
             n_inactive=self.n_inactive,

@@ -51,9 +51,14 @@ PROPOSAL_LASTS = timedelta(days=3)
 TASK = "portfolio.rebalancing_tasks.execute_rebalance"
 
 
-def trigger_readings(snapshot: Snapshot, returns: StrategyReturns) -> list[Reading]:
-    """Return what each of the portfolio's triggers says now."""
+def trigger_readings(snapshot: Snapshot, returns: StrategyReturns | None = None) -> list[Reading]:
+    """Return what each of the portfolio's triggers says now.
+
+    The strategies' returns are read only where the risk trigger is on.
+    """
     settings = snapshot.settings
+    if returns is None and settings.policy.risk_band is not None:
+        returns = returns_of(snapshot)
     state = snapshot.state(returns)
     return readings(settings.policy, state, cost=settings.cost, on=snapshot.today)
 
@@ -80,10 +85,10 @@ def check_triggers(portfolio: Portfolio, *, at: datetime) -> Rebalance | None:
     if portfolio.rebalances.filter(status__in=UNDECIDED).exists():
         return None
     snapshot = take_snapshot(portfolio, at=at)
-    returns = returns_of(snapshot)
-    due = [reading for reading in trigger_readings(snapshot, returns) if reading.is_due]
+    due = [reading for reading in trigger_readings(snapshot) if reading.is_due]
     if not due:
         return None
+    returns = returns_of(snapshot)
     # What happened to a strategy matters more than what drifted.
     reading = next((one for one in due if one.trigger is Trigger.STATUS), due[0])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET
@@ -23,7 +24,8 @@ from portfolio.services.portfolio_performance import (
 from portfolio.views.chosen import chosen_portfolio, portfolio_choices
 
 LARGEST = 12
-ATTRIBUTION_COLUMNS = (
+LINES_PER_PAGE = 25
+ATTRIBUTION_EXPORTS = (
     Column("name", "Strategy", link="href"),
     Column("pnl", "Result", "signed_money"),
     Column("share", "Of all movement", "signed_percent"),
@@ -34,6 +36,10 @@ ATTRIBUTION_COLUMNS = (
     Column("opening", "Opening equity", "money"),
     Column("net_flow", "Capital in", "signed_money"),
     Column("closing", "Closing equity", "money"),
+)
+# Where capital started and what came is in the file: the page has what adds up.
+ATTRIBUTION_COLUMNS = tuple(
+    column for column in ATTRIBUTION_EXPORTS if column.key not in ("opening", "net_flow", "share")
 )
 SESSION_COLUMNS = tuple(
     Column(key, key) for key in ("day", "pnl", "net_flow", "equity", "session_return", "drawdown")
@@ -58,8 +64,9 @@ def portfolio_performance(request: PageRequest) -> HttpResponseBase:
     found = attribution(performance, period)
     lines = [_row(line.result, line.share) for line in found.lines]
     if form:
-        return exports.table_response(lines, ATTRIBUTION_COLUMNS, name="attribution", form=form)
+        return exports.table_response(lines, ATTRIBUTION_EXPORTS, name="attribution", form=form)
     total = _row(found.total, None) | {"name": "Portfolio", "href": ""}
+    page = Paginator(lines, LINES_PER_PAGE).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "portfolio": portfolio,
         "portfolios": portfolio_choices(request),
@@ -78,8 +85,8 @@ def portfolio_performance(request: PageRequest) -> HttpResponseBase:
             (one.label, f"?portfolio={portfolio.pk}&period={one}", one is period) for one in Period
         ],
         "columns": ATTRIBUTION_COLUMNS,
-        "rows": [*lines, total] if lines else [],
-        "total": total,
+        "rows": [*page.object_list, total] if lines else [],
+        "page": page,
         "caption": performance_charts.equity_words(performance),
         "svg": performance_charts.equity_preview(performance) if len(performance.days) > 1 else "",
         "topic": topic,

@@ -43,7 +43,6 @@ def portfolio_rebalancing(request: PageRequest) -> HttpResponseBase:
     topic = f"portfolio:{portfolio.pk}"
     heads = live.heads(topic)
     snapshot = take_snapshot(portfolio, at=now())
-    returns = returns_of(snapshot)
     proposals = list(portfolio.rebalances.select_related("decided_by")[:HISTORY])
     for one in proposals:
         one.label = rebalancing_tables.trigger_label(one.trigger)  # type: ignore[attr-defined]
@@ -55,9 +54,7 @@ def portfolio_rebalancing(request: PageRequest) -> HttpResponseBase:
         "portfolios": portfolio_choices(request),
         "snapshot": snapshot,
         "trigger_columns": rebalancing_tables.TRIGGER_COLUMNS,
-        "triggers": rebalancing_tables.trigger_rows(
-            rebalancing.trigger_readings(snapshot, returns)
-        ),
+        "triggers": rebalancing_tables.trigger_rows(rebalancing.trigger_readings(snapshot)),
         "drift_columns": rebalancing_tables.DRIFT_COLUMNS,
         "drifts": rebalancing_tables.drift_rows(snapshot),
         "history_columns": rebalancing_tables.HISTORY_COLUMNS,

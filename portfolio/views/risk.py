@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_POST
 
-from alphastrat.core import exports, live
+from alphastrat.core import exports, live, previews
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.charts import figure_response
 from alphastrat.core.http import PageRequest, render_page
@@ -79,6 +79,7 @@ def risk_tail(request: PageRequest) -> HttpResponseBase:
         names = _names(portfolio, list(risk.weights))
         context |= {
             "caption": risk_charts.tail_words(tail),
+            "svg": previews.svg_preview({"live": tail.portfolio_returns.tolist()}),
             "tail_columns": risk_tables.TAIL_COLUMNS,
             "tail_rows": risk_tables.tail_rows(tail.rows),
             "backtest_columns": risk_tables.BACKTEST_COLUMNS,

@@ -270,7 +270,9 @@ def test_nothing_goes_around_the_risk_manager():
             continue
         found = written_in(module)
         assert "Order.objects.create" not in found, module
-        assert not any(name.endswith(".accept") for name in found), module
+        # To accept a difference of books is no order.
+        takers = {name for name in found if name.endswith(".accept")}
+        assert takers <= {"reconciliation.accept"}, module
         if "Order.objects.bulk_create" in found:
             # Orders that have been through the door already, with the fills of a bar.
             assert module.name == "paper_writing.py", module
