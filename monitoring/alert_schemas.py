@@ -161,7 +161,7 @@ class RuleOut(RuleIn):
         return rule.subject
 
 
-class MetricOut(Schema):
+class RuleMetricOut(Schema):
     """A metric that rules can be about."""
 
     key: str
@@ -176,7 +176,7 @@ class MetricOut(Schema):
     is_for_portfolios: bool
 
 
-class SubjectPreviewOut(Schema):
+class RuleSubjectOut(Schema):
     """What the rule would have done on one strategy or portfolio."""
 
     name: str
@@ -189,14 +189,14 @@ class SubjectPreviewOut(Schema):
     chance_error: float | None
 
 
-class PreviewOut(Schema):
+class RulePreviewOut(Schema):
     """When the rule would have fired over the last year, and how often by chance."""
 
     words: str
     n_fired: int
     chance_per_year: float | None
     n_left_out: int
-    subjects: list[SubjectPreviewOut]
+    subjects: list[RuleSubjectOut]
 
 
 class SilenceIn(Schema):

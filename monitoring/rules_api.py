@@ -13,11 +13,11 @@ from alphastrat.core.errors import InvalidInput
 from alphastrat.core.http import ApiRequest
 from alphastrat.core.pagination import paged
 from monitoring.alert_schemas import (
-    MetricOut,
-    PreviewOut,
     RuleChangeIn,
     RuleIn,
+    RuleMetricOut,
     RuleOut,
+    RulePreviewOut,
 )
 from monitoring.models import ThresholdRule
 from monitoring.quant.metric_catalogue import METRICS
@@ -35,10 +35,10 @@ def list_thresholds(request: ApiRequest) -> Any:
     return _rules(request)
 
 
-@router.get("/metrics", response=list[MetricOut], url_name="list_threshold_metrics")
+@router.get("/metrics", response=list[RuleMetricOut], url_name="list_threshold_metrics")
 def list_metrics(request: ApiRequest) -> list[dict[str, Any]]:
     """List the metrics that rules can be about; stored bounds times `scale` are in `unit`."""
-    names = set(MetricOut.model_fields) - {"key"}
+    names = set(RuleMetricOut.model_fields) - {"key"}
     return [
         {"key": key, **{name: getattr(metric, name) for name in names}}
         for key, metric in METRICS.items()
@@ -51,7 +51,7 @@ def create_threshold(request: ApiRequest, asked: RuleIn) -> Status[ThresholdRule
     return Status(201, rules.create_rule(_draft(request.user, asked)))
 
 
-@router.post("/preview", response=PreviewOut, url_name="preview_threshold")
+@router.post("/preview", response=RulePreviewOut, url_name="preview_threshold")
 def preview_threshold(request: ApiRequest, asked: RuleIn) -> dict[str, Any]:
     """Tell when a rule would have fired over the last year, and how often by chance."""
     tried = rule_previews.preview(_draft(request.user, asked), at=now())
