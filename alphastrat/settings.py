@@ -227,6 +227,11 @@ FEED_SPEED = env.env_float("FEED_SPEED", 28_800.0)  # times real time: a session
 FEED_TIMEFRAME = env.env_str("FEED_TIMEFRAME", "1d")
 FEED_LIVE_DAYS = env.env_int("FEED_LIVE_DAYS", 540)  # of the stored bars, the newest are replayed
 
+# --- Brokers -------------------------------------------------------------------------------------
+ALPACA_API_KEY = env.env_secret("ALPACA_API_KEY", "")
+ALPACA_SECRET_KEY = env.env_secret("ALPACA_SECRET_KEY", "")
+ALPACA_BASE_URL = env.env_str("ALPACA_BASE_URL")  # empty: Alpaca's own paper trading address
+
 # --- Mail ----------------------------------------------------------------------------------------
 EMAIL = env.email()
 EMAIL_BACKEND = EMAIL.backend

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class PortfolioConfig(AppConfig):
-    """Subscribes trading to domain events."""
+    """Subscribes trading to domain events and knows its brokers."""
 
     name = "portfolio"
     default_auto_field = "django.db.models.BigAutoField"
@@ -18,3 +18,4 @@ class PortfolioConfig(AppConfig):
             receivers,
             risk_receivers,
         )
+        from portfolio.brokers import alpaca, external, paper  # noqa: F401 - register

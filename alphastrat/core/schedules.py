@@ -28,6 +28,12 @@ class Recurring:
 
 RECURRING = (
     Recurring(
+        "compare-books",
+        "portfolio.trading_tasks.compare_books",
+        "Compare accounts with their brokers",
+        timedelta(minutes=5),
+    ),
+    Recurring(
         "forget-old-bars",
         "alphastrat.marketdata.tasks.forget_old_bars",
         "Forget old intraday bars",

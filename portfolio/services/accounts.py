@@ -44,6 +44,9 @@ def open_account(
             "The capital is out of range.",
             fields={"capital": "Choose an amount from 0 to 1,000,000,000,000."},
         )
+    if broker == BrokerName.ALPACA and Account.objects.open().filter(broker=broker).exists():
+        # One key is one account there: two strategies could not tell their positions apart.
+        raise ConflictError("Another strategy trades in the Alpaca account already.")
     terms = dict(costs_of(strategy) if costs is None else costs)
     check_costs(terms)
     capital = to_decimal(capital, MONEY_PLACES)

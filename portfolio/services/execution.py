@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from alphastrat.marketdata.live_market import live_series
-from portfolio.brokers import base, external, paper  # noqa: F401 - brokers register themselves
+from portfolio.brokers import base
 from portfolio.models import Account, BrokerName, EquityPoint, Order, Position
 from portfolio.services.accounts import close_account
 from portfolio.services.ledgers import equity_point

@@ -66,12 +66,12 @@ def run_feed(
     say: Callable[[Progress], None] | None = None,
 ) -> None:
     """Advance `source` until stopped; a database that is away is waited for."""
-    said, swept = "", -SWEEP_SECONDS
+    said, swept = "", -math.inf
     try:
         while not stop.is_set():
             if time.monotonic() - swept >= SWEEP_SECONDS:
+                _sweep(is_first=math.isinf(swept))
                 swept = time.monotonic()
-                _sweep()
             progress = _turn(source, at=clock())
             if say is not None and progress.state != said:
                 said = progress.state
@@ -125,10 +125,10 @@ def pace(closed_at: datetime, before: datetime, *, step: timedelta, speed: float
     return timedelta(0) if math.isinf(speed) else min(closed_at - before, step) / speed
 
 
-def _sweep() -> None:
+def _sweep(*, is_first: bool) -> None:
     """Let the apps above look for what no event told them of."""
     try:
-        events.send_now(events.feed_turned)
+        events.send_now(events.feed_turned, is_first=is_first)
     finally:
         # A receiver that met a lost database leaves a connection that cannot be used.
         if connection.errors_occurred:
