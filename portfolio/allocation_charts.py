@@ -161,9 +161,14 @@ def walk_forward(result: Mapping[str, Any]) -> Chart:
 def rolling(pair: PairStudy) -> Chart:
     """Draw the rolling correlation of two strategies."""
     first, second = pair.names
+    stressed = (
+        f"on the worst tenth of days at {ratio(pair.stress)}"
+        if pair.stress == pair.stress
+        else "the worst tenth of these days are too few to say more"
+    )
     caption = (
         f"Over {len(pair.dates)} common days {first} and {second} correlate at "
-        f"{ratio(pair.correlation)}; on the worst tenth of days at {ratio(pair.stress)}."
+        f"{ratio(pair.correlation)}; {stressed}."
     )
     values = [None if value != value else float(value) for value in pair.rolling]
 

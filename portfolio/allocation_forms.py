@@ -284,28 +284,33 @@ class PortfolioForm(forms.Form):
         own: dict[str, forms.Field] = {
             "member": forms.BooleanField(label=name, required=False, initial=member is not None),
             "group": forms.CharField(
-                label=f"Group of {name}",
+                label="Group",
+                widget=forms.TextInput(attrs={"aria-label": f"Group of {name}"}),
                 required=False,
                 max_length=60,
                 initial=member.group if member else "",
             ),
             "minimum": PercentField(
-                label=f"Least weight of {name}",
+                label="Least",
+                widget=forms.NumberInput(attrs={"aria-label": f"Least weight of {name}"}),
                 required=False,
                 min_value=0,
                 initial=member.minimum_weight if member else None,
             ),
             "maximum": PercentField(
-                label=f"Largest weight of {name}",
+                label="Largest",
+                widget=forms.NumberInput(attrs={"aria-label": f"Largest weight of {name}"}),
                 required=False,
                 min_value=0,
                 initial=member.maximum_weight if member else None,
             ),
             "locked": forms.DateField(
-                label=f"{name} locked until",
+                label="Locked until",
                 required=False,
                 initial=locked.date() if locked else None,
-                widget=forms.DateInput(attrs={"type": "date"}),
+                widget=forms.DateInput(
+                    attrs={"type": "date", "aria-label": f"Locked until, {name}"}
+                ),
             ),
         }
         for part, made in own.items():

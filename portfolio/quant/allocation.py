@@ -233,22 +233,27 @@ def _by_objective(
             raise _refusal(problem)
         region = _included_region(problem, region, included(selection.weights))
         _say_choice(problem, selection, notes)
-    weights = _by_library(problem, region)
-    solver = "" if weights is None else _library(problem.method)
-    if (
-        weights is None
-        or not region.admits(weights, tolerance=1e-5)
-        or _gap_in(problem, region, weights) > _POOR
-    ):
-        weights = selection.weights if selection else solve_in(objective(problem), region)
-        solver = "own solver (Clarabel)"
-        if weights is None:
-            raise _refusal(problem)
-    weights = _cleaned(weights, region)
-    gap = _gap_in(problem, region, weights)
+    weights, solver, gap = _answer_in(problem, region, selection)
     if selection is not None:
         gap = max(gap, _relative(selection.value - selection.bound, selection.value))
     return weights, solver, gap
+
+
+def _answer_in(
+    problem: AllocationProblem, region: Region, selection: Selection | None
+) -> tuple[FloatArray, str, float]:
+    """Return the library's answer, or our own where it has none or a poor one."""
+    found = _by_library(problem, region)
+    if found is not None and region.admits(found, tolerance=1e-5):
+        weights = _cleaned(found, region)
+        gap = _gap_in(problem, region, weights)
+        if not gap > _POOR:
+            return weights, _library(problem.method), gap
+    found = selection.weights if selection else solve_in(objective(problem), region)
+    if found is None:
+        raise _refusal(problem)
+    weights = _cleaned(found, region)
+    return weights, "own solver (Clarabel)", _gap_in(problem, region, weights)
 
 
 def _say_choice(problem: AllocationProblem, selection: Selection, notes: list[str]) -> None:
@@ -366,21 +371,34 @@ def _gap_in(problem: AllocationProblem, region: Region, weights: FloatArray) -> 
             return float("nan")
         value = objective_value(problem, weights)
         return _relative(value - asked.value(best), value)
-    chosen = region.open
-    program = convex.maximum_return(
-        -gradient[chosen],
-        region.part(chosen),
-        at_least=problem.expected[chosen],
-        least=problem.invested_return,
-    )
-    if program is None:
+    least = _least_along(problem, region, gradient)
+    if least is None:
         return float("nan")
     scale = abs(float(gradient @ weights)) or 1.0
     if problem.method in {Method.MAX_SHARPE, Method.MAX_DIVERSIFICATION}:
         scale = abs(objective_value(problem, weights)) * portfolio_volatility(
             weights, problem.covariance
         )
-    return max(0.0, float(gradient @ weights - gradient[chosen] @ program)) / scale
+    return max(0.0, float(gradient @ weights) - least) / scale
+
+
+def _least_along(problem: AllocationProblem, region: Region, gradient: FloatArray) -> float | None:
+    """Return the least value of a linear function over a region."""
+    chosen = region.open
+    if not len(region.ceilings) and region.turnover is None and problem.invested_return is None:
+        # Bounds and a sum: the cheapest strategies are filled up first.
+        order = np.argsort(gradient)
+        room = (region.upper - region.lower)[order]
+        left = region.total - float(region.lower.sum())
+        filled = np.clip(left - np.concatenate([[0.0], np.cumsum(room)[:-1]]), 0.0, room)
+        return float(gradient @ region.lower + gradient[order] @ filled)
+    program = convex.maximum_return(
+        -gradient[chosen],
+        region.part(chosen),
+        at_least=problem.expected[chosen],
+        least=problem.invested_return,
+    )
+    return None if program is None else float(gradient[chosen] @ program)
 
 
 def _gradient(problem: AllocationProblem, weights: FloatArray) -> FloatArray | None:

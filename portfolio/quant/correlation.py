@@ -8,7 +8,7 @@ import numpy as np
 
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from portfolio.quant.covariances import check_covariance, portfolio_volatility
-from portfolio.quant.estimators import Estimator, estimate_covariance, ledoit_wolf_intensity
+from portfolio.quant.estimators import Estimator, estimate_covariance
 
 MIN_COMMON = 30
 HIGH = 0.70
@@ -49,12 +49,14 @@ def band(correlation: float) -> Band:
 def shrunk_correlation(
     returns: FloatArray, *, min_common: int = MIN_COMMON
 ) -> tuple[FloatArray, float]:
-    r"""Return pairwise correlations shrunk towards zero, and how far.
+    r"""Return pairwise correlations, each shrunk towards zero by what its own noise deserves.
 
-    .. math:: \hat\rho_{ij} = (1 - \delta) \rho_{ij}
+    .. math:: \hat\rho_{ij} = (1 - \delta_{ij}) \rho_{ij}, \qquad
+              \delta_{ij} = \min\left(1, \frac{\overline{z_i^2 z_j^2} - \rho_{ij}^2}
+              {n_{ij} \rho_{ij}^2}\right)
 
-    with the Ledoit-Wolf intensity of the standardised returns over the bars all share; without
-    enough of those, nothing is shrunk.
+    the Ledoit-Wolf intensity of a pair of standardised returns: one intensity for all would hide
+    a pair that is really alike among many that are not.
 
     Parameters
     ----------
@@ -66,26 +68,33 @@ def shrunk_correlation(
     Returns
     -------
     tuple of ndarray of shape (n_strategies, n_strategies) and float
-        As `correlation_matrix`, and the intensity in [0, 1].
+        As `correlation_matrix`, and the mean intensity of the pairs in [0, 1].
 
     References
     ----------
     .. [1] Ledoit & Wolf (2004), "A well-conditioned estimator for large-dimensional covariance
-       matrices", Journal of Multivariate Analysis 88.
+       matrices", Journal of Multivariate Analysis 88, section 3.
     """
     plain = correlation_matrix(returns, min_common=min_common)
-    whole = returns[np.isfinite(returns).all(axis=1)]
-    if len(whole) < min_common or returns.shape[1] < 2:
-        return plain, 0.0
-    deviation = whole.std(axis=0)
-    moving = deviation > 0.0
-    if moving.sum() < 2:
-        return plain, 0.0
-    standard = (whole[:, moving] - whole[:, moving].mean(axis=0)) / deviation[moving]
-    intensity = ledoit_wolf_intensity(standard)
+    intensity = _pair_intensities(returns, plain)
     shrunk = plain * (1.0 - intensity)
     np.fill_diagonal(shrunk, 1.0)
-    return shrunk, intensity
+    used = intensity[np.triu_indices(len(plain), 1)]
+    used = used[np.isfinite(used)]
+    return shrunk, float(used.mean()) if used.size else 0.0
+
+
+def _pair_intensities(returns: FloatArray, plain: FloatArray) -> FloatArray:
+    known = np.isfinite(returns)
+    mask = known.astype(np.float64)
+    n_common = np.maximum(mask.T @ mask, 1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, returns, 0.0).sum(axis=0) / mask.sum(axis=0)
+        centred = np.where(known, returns - mean, 0.0)
+        scale = np.sqrt((centred**2).sum(axis=0) / mask.sum(axis=0))
+        squared = np.where(scale > 0.0, centred / scale, 0.0) ** 2
+        noise = np.maximum(squared.T @ squared / n_common - plain**2, 0.0) / n_common
+        return np.where(np.isfinite(plain), np.minimum(noise / plain**2, 1.0), np.nan)
 
 
 def fading_correlation(

@@ -155,7 +155,7 @@ def _diversification(rows: FloatArray, weights: FloatArray) -> dict[str, float]:
     held = weights > 0
     used = rows[:, held]
     known = np.isfinite(used).astype(np.float64)
-    if not held.any() or (known.T @ known).min(initial=0.0) < MIN_COMMON:
+    if not held.any() or (known.T @ known).min() < MIN_COMMON:
         return {}
     covariance = estimate_covariance(used)
     if (np.diag(covariance) <= 0).any():

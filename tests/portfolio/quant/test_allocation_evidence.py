@@ -136,13 +136,17 @@ def test_twenty_nine_common_bars_are_insufficient_and_thirty_are_enough():
     assert np.isnan(corr.fading_correlation(returns)[0, 1])
 
 
-def test_shrinkage_pulls_every_correlation_towards_zero_by_the_same_share():
-    returns = market(5, 5, 80)
+def test_shrinkage_leaves_what_is_alike_and_takes_what_is_noise():
+    returns = market(5, 8, 120, common=0.0)
+    returns[:, 1] = returns[:, 0] + np.random.default_rng(1).normal(0, 0.004, 120)
     plain = corr.correlation_matrix(returns)
     shrunk, intensity = corr.shrunk_correlation(returns)
     assert 0 < intensity < 1
-    off = ~np.eye(5, dtype=bool)
-    np.testing.assert_allclose(shrunk[off], plain[off] * (1 - intensity))
+    assert shrunk[0, 1] == pytest.approx(plain[0, 1], rel=0.05)
+    off = ~np.eye(8, dtype=bool)
+    assert (np.abs(shrunk[off]) <= np.abs(plain[off])).all()
+    weak = off & (np.abs(plain) < 0.05)
+    np.testing.assert_allclose(shrunk[weak], 0.0, atol=1e-12)
 
 
 def test_rolling_correlation_equals_that_of_each_window():
