@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Schema
+from pydantic import AfterValidator
 
 from alphastrat.core.jsonable import jsonable
 from monitoring.models import Alert, AlertEvent, AlertState, Severity, ThresholdRule
 from monitoring.models.alert import AlertEventKind, AlertSource, SilenceKind
-from monitoring.models.rule import Comparator, NoDataPolicy, Scope
+from monitoring.models.rule import Comparator, NoDataPolicy, RuleScope
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return an instant in UTC; without a zone it is taken to be in UTC.
+
+    PostgreSQL knows no zone as far from UTC as ISO 8601 can write.
+    """
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("This instant is out of range.") from None
+
+
+Instant = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class AlertOut(Schema):
@@ -83,7 +98,7 @@ class AlertFilterIn(Schema):
     portfolio_id: UUID | None = None
     rule_id: UUID | None = None
     acknowledged: bool | None = None
-    since: datetime | None = None
+    since: Instant | None = None
 
 
 class AcknowledgeIn(Schema):
@@ -97,7 +112,7 @@ class CommentIn(Schema):
 class SnoozeIn(Schema):
     """Until a time, or until the value passes `bound`, whichever comes first."""
 
-    until: datetime | None = None
+    until: Instant | None = None
     bound: float | None = Field(None, allow_inf_nan=False)
 
 
@@ -122,7 +137,7 @@ class RuleIn(Schema):
     """A threshold rule; bounds are fractions where the metric prints percent."""
 
     name: str = Field(max_length=120)
-    scope: Scope = Scope.ALL
+    scope: RuleScope = RuleScope.ALL
     strategy_id: UUID | None = None
     portfolio_id: UUID | None = None
     metric: str
@@ -204,8 +219,8 @@ class SilenceIn(Schema):
 
     kind: SilenceKind = SilenceKind.SILENCE
     matchers: dict[str, str | list[str]] = {}
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Instant
+    ends_at: Instant
     comment: str = Field(min_length=1, max_length=300)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from monitoring.models import ThresholdRule
-from monitoring.models.rule import Comparator, Scope, ThresholdRuleQuerySet
+from monitoring.models.rule import Comparator, RuleScope, ThresholdRuleQuerySet
 from monitoring.quant.metric_catalogue import METRICS
 from portfolio.models import Portfolio
 from strategies.models import Strategy
@@ -141,7 +141,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 class RuleFilter(forms.Form):
     """Choose rules by what they look at and what they measure."""
 
-    scope = forms.ChoiceField(choices=[("", "Any"), *Scope.choices], required=False)
+    scope = forms.ChoiceField(choices=[("", "Any"), *RuleScope.choices], required=False)
     metric = forms.ChoiceField(
         choices=[("", "Any"), *((key, one.label) for key, one in METRICS.items())],
         required=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alphastrat.core.formatting import duration
 from alphastrat.core.tables import Column
 from monitoring.models import ThresholdRule
-from monitoring.models.rule import Scope
+from monitoring.models.rule import RuleScope
 from monitoring.quant.metric_catalogue import METRICS
 from monitoring.services import rules as rule_service
 from strategies.models import Strategy
@@ -49,8 +49,8 @@ def rule_rows(
     strategy: Strategy | None,
 ) -> list[RuleRow]:
     """Return rules as rows, widest scope first; with a strategy only those that concern it."""
-    order = [Scope.ALL, Scope.PORTFOLIO, Scope.STRATEGY]
-    ordered = sorted(kept, key=lambda rule: (order.index(Scope(rule.scope)), rule.name))
+    order = [RuleScope.ALL, RuleScope.PORTFOLIO, RuleScope.STRATEGY]
+    ordered = sorted(kept, key=lambda rule: (order.index(RuleScope(rule.scope)), rule.name))
     if strategy is not None:
         words = rule_service.effective(everything, strategy.pk)
         concerned = [

@@ -19,7 +19,7 @@ from monitoring.quant.metric_catalogue import METRICS
 MAX_BOUND = 1e12
 
 
-class Scope(models.TextChoices):
+class RuleScope(models.TextChoices):
     """What a rule looks at."""
 
     ALL = "all", "All strategies"
@@ -67,7 +67,7 @@ class ThresholdRule(UUIDModel, TimeStampedModel):
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="threshold_rules"
     )
     name = models.CharField(max_length=120)
-    scope = models.CharField(max_length=9, choices=Scope, default=Scope.ALL)
+    scope = models.CharField(max_length=9, choices=RuleScope, default=RuleScope.ALL)
     strategy = models.ForeignKey(
         "strategies.Strategy",
         models.CASCADE,
@@ -110,7 +110,7 @@ class ThresholdRule(UUIDModel, TimeStampedModel):
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(fields=["owner", "name"], name="monitoring_rule_unique_name"),
-            choices_check("monitoring_rule_scope", "scope", Scope.values),
+            choices_check("monitoring_rule_scope", "scope", RuleScope.values),
             choices_check("monitoring_rule_comparator", "comparator", Comparator.values),
             choices_check("monitoring_rule_no_data", "no_data_policy", NoDataPolicy.values),
             models.CheckConstraint(
@@ -158,7 +158,7 @@ class ThresholdRule(UUIDModel, TimeStampedModel):
             raise ValidationError(wrong)
 
     def _wrong_scope(self) -> dict[str, str]:
-        for scope in (Scope.STRATEGY, Scope.PORTFOLIO):
+        for scope in (RuleScope.STRATEGY, RuleScope.PORTFOLIO):
             chosen = getattr(self, scope.value)
             if self.scope == scope and chosen is None:
                 return {scope.value: f"Choose the {scope.value}."}
@@ -172,7 +172,7 @@ class ThresholdRule(UUIDModel, TimeStampedModel):
         metric = METRICS.get(self.metric)
         if metric is None:
             return {"metric": "There is no metric of this name."}
-        if self.scope == Scope.PORTFOLIO and not metric.is_for_portfolios:
+        if self.scope == RuleScope.PORTFOLIO and not metric.is_for_portfolios:
             return {"metric": "Portfolios do not have this metric."}
         if metric.needs_window and not self.window_bars:
             return {"window_bars": "This metric needs a window."}

@@ -20,7 +20,7 @@ from django.utils.timezone import now
 
 from alphastrat.core.notify import Wake
 from monitoring.models import ThresholdRule
-from monitoring.models.rule import Scope
+from monitoring.models.rule import RuleScope
 from monitoring.services import (
     lifecycle_gates,
     performance_alerts,
@@ -190,7 +190,7 @@ class PerformanceMonitor:
 
 def _with_portfolios(strategies: set[UUID]) -> list[UUID]:
     """Add the other members of portfolios that a rule looks at: those are judged as a whole."""
-    watched = ThresholdRule.objects.enabled().filter(scope=Scope.PORTFOLIO)
+    watched = ThresholdRule.objects.enabled().filter(scope=RuleScope.PORTFOLIO)
     touched = PortfolioMember.objects.filter(
         strategy__in=strategies, portfolio__in=watched.values("portfolio")
     )

@@ -15,7 +15,7 @@ from alphastrat.quant.calendars import session_times
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from monitoring.models import Alert, Severity, ThresholdRule
 from monitoring.models.alert import AlertSource
-from monitoring.models.rule import NoDataPolicy, Scope
+from monitoring.models.rule import NoDataPolicy, RuleScope
 from monitoring.quant.metric_catalogue import METRICS
 from monitoring.quant.thresholds import Bounds, Comparator, Threshold, Verdict, judge
 from monitoring.services.performance_alerts import Breach
@@ -148,7 +148,7 @@ def _pairs(rules: Sequence[ThresholdRule], values: Values) -> Pairs:
     parts: list[tuple[IntArray, IntArray, FloatArray]] = []
     for number, rule in enumerate(rules):
         options = (rule.metric, rule.window_bars, rule.minimum_observations)
-        if rule.scope == Scope.PORTFOLIO:
+        if rule.scope == RuleScope.PORTFOLIO:
             if not METRICS[rule.metric].is_for_portfolios or rule.portfolio_id not in own:
                 continue
             rows = np.array([own[rule.portfolio_id]], np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphastrat.quant.types import IntArray
 from monitoring.models import ThresholdRule
-from monitoring.models.rule import Scope
+from monitoring.models.rule import RuleScope
 from monitoring.quant.live_metrics import METRICS, OF_CURVES
 from monitoring.quant.rule_preview import Chance, chance, firings
 from monitoring.quant.thresholds import Threshold
@@ -105,7 +105,7 @@ def preview(rule: ThresholdRule, *, at: datetime) -> RulePreview:
 
 def _series(rule: ThresholdRule, *, at: datetime) -> tuple[list[MetricSeries], int]:
     window = rule.window_bars
-    if rule.scope == Scope.PORTFOLIO:
+    if rule.scope == RuleScope.PORTFOLIO:
         assert rule.portfolio_id is not None
         found = metric_series.of_portfolio(rule.portfolio_id, rule.metric, window, at=at)
         return ([found] if found else []), 0

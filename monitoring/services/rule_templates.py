@@ -9,7 +9,7 @@ from django.db import transaction
 
 from alphastrat.core.errors import InvalidInput
 from monitoring.models import Comparator, ThresholdRule
-from monitoring.models.rule import Scope
+from monitoring.models.rule import RuleScope
 from monitoring.quant.metric_catalogue import METRICS
 from monitoring.services.rules import create_rule
 
@@ -115,7 +115,7 @@ def _rule(owner: Any, template: RuleTemplate, bound: Bound) -> ThresholdRule:
     return ThresholdRule(
         owner=owner,
         name=f"{metric.label} ({template.label.lower()})",
-        scope=Scope.ALL,
+        scope=RuleScope.ALL,
         metric=bound.metric,
         comparator=bound.comparator,
         warning_bound=bound.warning,

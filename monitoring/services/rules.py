@@ -16,7 +16,7 @@ from alphastrat.core.errors import ConflictError, InvalidInput
 from alphastrat.core.formatting import duration, format_value
 from alphastrat.core.notify import notify
 from monitoring.models import ThresholdRule
-from monitoring.models.rule import Scope
+from monitoring.models.rule import RuleScope
 from monitoring.quant.metric_catalogue import METRICS
 
 MONITOR = "monitor"
@@ -141,12 +141,12 @@ def replacements(rules: Iterable[ThresholdRule]) -> dict[UUID, list[str]]:
     own: dict[tuple[int, str, str], list[str]] = defaultdict(list)
     everything = list(rules)
     for rule in everything:
-        if rule.scope == Scope.STRATEGY and rule.is_enabled and rule.strategy is not None:
+        if rule.scope == RuleScope.STRATEGY and rule.is_enabled and rule.strategy is not None:
             own[rule.owner_id, rule.metric, rule.comparator].append(rule.strategy.name)
     return {
         rule.pk: own.get((rule.owner_id, rule.metric, rule.comparator), [])
         for rule in everything
-        if rule.scope == Scope.ALL
+        if rule.scope == RuleScope.ALL
     }
 
 
@@ -162,7 +162,7 @@ def effective(rules: Sequence[ThresholdRule], strategy_id: UUID) -> dict[UUID, s
         key = (rule.owner_id, rule.metric, rule.comparator)
         if rule.strategy_id == strategy_id:
             words[rule.pk] = "Its own"
-        elif rule.scope == Scope.ALL:
+        elif rule.scope == RuleScope.ALL:
             words[rule.pk] = f"Replaced by “{own[key]}”" if key in own else "Inherited"
     return words
 
