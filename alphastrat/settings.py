@@ -188,9 +188,9 @@ IMPORT_MAX_BYTES = env.env_int("IMPORT_MAX_BYTES", 512 * 2**20)
 METRICS_TOKEN = env.env_secret("METRICS_TOKEN", "")
 ENCRYPTION_KEYS = env.encryption_keys(VAR_DIR)
 # Where people reach this site: the links in messages.
-SITE_URL = env.env_str(
-    "SITE_URL", CSRF_TRUSTED_ORIGINS[0] if CSRF_TRUSTED_ORIGINS else "http://localhost:8000"
-).rstrip("/")
+SITE_URL = (env.env_str("SITE_URL") or [*CSRF_TRUSTED_ORIGINS, "http://localhost:8000"][0]).rstrip(
+    "/"
+)
 # Webhooks to addresses inside the network: whoever may add one could reach what is not for them.
 WEBHOOK_PRIVATE_ADDRESSES = env.env_bool("WEBHOOK_PRIVATE_ADDRESSES", default=False)
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

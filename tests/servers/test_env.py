@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 import pytest
 
 from alphastrat import env
@@ -108,3 +110,21 @@ def test_a_mail_url_is_taken_apart(variable, url, port, use_tls, use_ssl):
 def test_mail_goes_to_files_unless_a_server_is_named(monkeypatch):
     monkeypatch.delenv("EMAIL_URL", raising=False)
     assert env.email().backend.endswith("filebased.EmailBackend")
+
+
+def test_an_encryption_key_is_made_once_and_given_ones_come_first(tmp_path, monkeypatch):
+    (kept,) = env.encryption_keys(tmp_path / "var")
+    path = tmp_path / "var" / "encryption_key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert env.encryption_keys(tmp_path / "var") == [kept]
+    newer = "A" * 43 + "="
+    monkeypatch.setenv("ALPHASTRAT_ENCRYPTION_KEYS", f"{newer}, {kept}")
+    assert env.encryption_keys(tmp_path / "var") == [newer, kept]
+
+
+@pytest.mark.parametrize("given", ["short", "A" * 43, "not base64!", "A" * 60])
+def test_an_encryption_key_that_is_none_is_refused_without_showing_it(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("ALPHASTRAT_ENCRYPTION_KEYS", given)
+    with pytest.raises(env.ConfigurationError, match="Key 1 of") as refusal:
+        env.encryption_keys(tmp_path)
+    assert given not in str(refusal.value)
