@@ -50,13 +50,6 @@ class DemoStrategy:
 
 DEMO_STRATEGIES = (
     DemoStrategy(
-        "Time-series momentum, technology",
-        "time_series_momentum",
-        ("AAPL", "AMZN", "INTC", "MSFT", "NVDA"),
-        "Holds what has risen over the look-back and sells short what has fallen, on five "
-        "technology companies.",
-    ),
-    DemoStrategy(
         "Cross-sectional momentum, ten companies",
         "cross_sectional_momentum",
         ("AAPL", "AMZN", "BA", "HD", "JPM", "MCD", "MSFT", "NEE", "NVDA", "UNH"),

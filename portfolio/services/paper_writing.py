@@ -149,10 +149,10 @@ def figures(account: Account, point: EquityPoint) -> dict[str, Any]:
     """Return the numbers of an account as open pages show them."""
     pnl = point.equity - account.deposits
     return {
-        "equity": payload("money", point.equity),
-        "cash": payload("money", point.cash),
-        "position_value": payload("money", point.position_value),
-        "pnl": payload("signed_money", pnl),
+        "equity": payload("money", point.equity, places=0),
+        "cash": payload("money", point.cash, places=0),
+        "position_value": payload("money", point.position_value, places=0),
+        "pnl": payload("signed_money", pnl, places=0),
         "unrealised": payload("signed_money", point.unrealised),
         "realised": payload("signed_money", point.realised),
         "day": payload("signed_percent", point.bar_return),
