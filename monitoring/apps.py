@@ -14,6 +14,7 @@ class MonitoringConfig(AppConfig):
         from alphastrat.core.doctor import add_check
         from monitoring import (  # noqa: F401
             alert_metrics,
+            alert_receivers,
             doctor,
             metrics,
             verification_receivers,

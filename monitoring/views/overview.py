@@ -47,14 +47,16 @@ def overview(request: PageRequest) -> HttpResponse:
     topics = [f"{name}:u{request.user.pk}" for name in ("jobs", "alerts")]
     heads = live.heads(*topics)
     at = now()
-    market, jobs = figures.market(), figures.job_counts(request.user, at=at)
+    jobs = figures.job_counts(request.user, at=at)
     runs = figures.recent_runs(request.user)
     trading = live_overview.live_overview(request.user)
+    # What is stored matters to those who begin.
+    market = None if trading else figures.market()
     context = {
         "at": at,
         "heads": heads,
         "market": market,
-        "bars_note": f"{count(market.n_bars).text} bars",
+        "bars_note": f"{count(market.n_bars).text} bars" if market else "",
         "processes": figures.processes(at=at),
         "jobs": jobs,
         "jobs_note": f"{count(jobs.n_failed).text} failed in the last day",
@@ -64,8 +66,7 @@ def overview(request: PageRequest) -> HttpResponse:
         **_live_notes(trading),
         "live_columns": LIVE_COLUMNS,
         "alerts": live_overview.open_alerts(request.user) if trading else [],
-        # What trades comes before what was only tried.
-        **_newest_result(None if trading else figures.newest_result(request.user, runs)),
+        **_newest_result(figures.newest_result(request.user, runs)),
     }
     return render_page(request, "monitoring/overview.html", "monitoring/_overview.html", context)
 

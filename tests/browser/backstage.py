@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 from django.core.management import call_command
 from django.db import connection, connections
 from django.urls import reverse
@@ -22,13 +23,21 @@ from alphastrat.marketdata.services.ingestion import Target
 from alphastrat.marketdata.services.sample_market import load_sample_market
 from alphastrat.quant.types import Timeframe
 from monitoring.models import Notification, NotificationStatus
+from monitoring.services import alert_actions
 from monitoring.services.notifications import queue_for
+from portfolio.models import Account, PortfolioMember
+from portfolio.services import rebalancing
+from portfolio.services.allocation_options import AllocationOptions
+from portfolio.services.portfolio_optimizer import request_optimisation, run_optimisation
 from strategies.models import BacktestRun
 from strategies.services import demo
 from strategies.services.backtesting import request_backtest
 from strategies.services.specification import of_run
 from tests.factories import make_job, make_user, signed_in
+from tests.monitoring.alert_builders import firing, make_rule
 from tests.monitoring.outbox_builders import AT, make_alert, make_event, make_transport
+from tests.portfolio.allocation_builders import make_backtest
+from tests.portfolio.risk_builders import hold, make_portfolio, mark
 
 Result = TypeVar("Result")
 
@@ -144,6 +153,8 @@ def load() -> Market:
         "transports": "/settings/transports/",
         "transport": _transport_with_deliveries(admin),
         "deliveries": "/alerts/deliveries/",
+        **_portfolio(admin),
+        **_alerts(admin),
         "style guide": "/styleguide/",
         "metrics": "/help/metrics/",
         "password": "/password/",
@@ -153,6 +164,68 @@ def load() -> Market:
         "API docs": "/api/v1/docs",
     }
     return Market(admin.pk, viewer.pk, str(run.pk), paths)
+
+
+def _portfolio(owner: User) -> dict[str, str]:
+    """Store a portfolio that trades, with a proposal; return its pages."""
+    rng = np.random.default_rng(7)
+    portfolio, accounts = make_portfolio(owner, n=3, reserve=30_000, name="Core")
+    start = now() - timedelta(days=80)
+    for number, account in enumerate(accounts):
+        Account.objects.filter(pk=account.pk).update(opened_at=start - timedelta(days=1))
+        make_backtest(account.strategy, rng.normal(0.0004, 0.01, 600))
+        mark(account, *rng.normal(0.0004, 0.01, 70).tolist(), start=start)
+        hold(account, 100 * (number + 1), protection={"stop": 90})
+    PortfolioMember.objects.filter(strategy=accounts[0].strategy).update(target_weight=0.1)
+    proposal = rebalancing.propose(portfolio, at=now(), reason="Weights have drifted.")
+    query = f"?portfolio={portfolio.pk}"
+    asked = request_optimisation(portfolio, AllocationOptions(max_weight=0.5), at=now())
+    run_optimisation(str(asked.pk), None, at=now())
+    first, second = accounts[0].strategy_id, accounts[1].strategy_id
+    return {
+        "allocation": f"/portfolio/allocation/{query}",
+        "correlation": f"/portfolio/correlation/{query}",
+        "pair": f"/portfolio/correlation/{first}/{second}/",
+        "portfolios": "/portfolios/",
+        "portfolio": f"/portfolios/{portfolio.pk}/edit/",
+        "P&L": f"/portfolio/performance/{query}",
+        "risk": f"/portfolio/risk/{query}",
+        "account": account.get_absolute_url(),
+        "import fills": reverse("portfolio:fill-import", args=[account.pk]),
+        "trade elsewhere": reverse("portfolio:account-new", args=[account.strategy_id]),
+        "value at risk": f"/portfolio/risk/tail/{query}",
+        "limits": f"/portfolio/risk/limits/{query}",
+        "rebalancing": f"/portfolio/rebalancing/{query}",
+        "rebalance": proposal.get_absolute_url(),
+        "triggers": f"/portfolio/rebalancing/triggers/{query}",
+        "laboratory": f"/portfolio/rebalancing/laboratory/{query}",
+    }
+
+
+def _alerts(owner: User) -> dict[str, str]:
+    """Store a rule and an alert that somebody has, so that no page shows a banner for it."""
+    account = Account.objects.filter(strategy__owner=owner).latest("opened_at")
+    newest = account.equity_points.latest("marked_at").marked_at
+    rule = make_rule(owner)
+    alert = firing(
+        owner,
+        at=now(),
+        cause="browser",
+        rule_id=rule.pk,
+        strategy_id=account.strategy_id,
+        breached_at=newest - timedelta(days=20),
+        evidence={"bounds": [-0.05, -0.1, -0.03], "rule_version": 1},
+    )
+    alert_actions.acknowledge([alert.pk], by=owner, at=now(), comment="Looking at it.")
+    return {
+        "alerts": "/alerts/?state=all",
+        "alert": alert.get_absolute_url(),
+        "silences": "/alerts/silences/",
+        "thresholds": "/thresholds/",
+        "new threshold": "/thresholds/new/",
+        "threshold": rule.get_absolute_url(),
+        "import of thresholds": "/thresholds/import/",
+    }
 
 
 def _transport_with_deliveries(owner: User) -> str:

@@ -10,6 +10,13 @@ from tests.browser.conftest import DEVICES
 
 PAGES = (
     "overview",
+    "alerts",
+    "alert",
+    "silences",
+    "thresholds",
+    "new threshold",
+    "threshold",
+    "import of thresholds",
     "instruments",
     "instrument",
     "imports",
@@ -26,6 +33,22 @@ PAGES = (
     "transports",
     "transport",
     "deliveries",
+    "allocation",
+    "correlation",
+    "pair",
+    "portfolios",
+    "portfolio",
+    "P&L",
+    "risk",
+    "value at risk",
+    "limits",
+    "account",
+    "import fills",
+    "trade elsewhere",
+    "rebalancing",
+    "rebalance",
+    "triggers",
+    "laboratory",
     "style guide",
     "metrics",
     "password",
@@ -36,7 +59,19 @@ PAGES = (
 )
 STATUS = {"forbidden": 403, "missing": 404}
 READERS = {"forbidden": "viewer", "login": None}
-WITH_CHARTS = {"overview", "instrument", "backtest", "style guide"}
+WITH_CHARTS = {
+    "allocation",
+    "pair",
+    "overview",
+    "alert",
+    "instrument",
+    "backtest",
+    "P&L",
+    "account",
+    "value at risk",
+    "laboratory",
+    "style guide",
+}
 WIDTHS = {"desktop": (1440,), "phone": (390, 320)}
 MAX_HTML = 60 * 1024
 

@@ -111,6 +111,6 @@ def test_the_number_of_queries_with_live_strategies_does_not_grow(
         firing(alice, cause=f"c{i}", strategy_id=strategy.pk)
     client = signed_in(alice)
     client.get("/")
-    # As above without the newest result; besides what trades, its curves, and firing alerts.
+    # As above without market totals and findings; besides what trades, its curves, firing alerts.
     with django_assert_max_num_queries(12):
         client.get("/")
