@@ -398,7 +398,7 @@ def _check(
 
 
 def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None
 
 
 def _text(checks: list[Check], key: str) -> str:

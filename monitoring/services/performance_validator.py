@@ -7,8 +7,9 @@ any number of times: what it writes depends on what is known, not on how often i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +19,6 @@ import pandas as pd
 from django.db import connection, transaction
 
 from alphastrat.core import events, live
-from alphastrat.core.jsonable import jsonable
 from alphastrat.marketdata.live_market import market_time
 from alphastrat.quant.types import BoolArray, FloatArray, Timeframe
 from monitoring.models import VerificationTransition
@@ -37,6 +37,8 @@ from monitoring.services.observations import (
 PATIENCE = timedelta(days=4)
 INTRADAY_PATIENCE = timedelta(days=1)
 LONGEST_REASON = 400
+# Verdicts that one piece of news names; a page that is told of more reads them all anyway.
+LONGEST_NEWS = 50
 # How often a verdict that does not move is written all the same, to say that it was looked at.
 REWRITE = timedelta(minutes=1)
 
@@ -64,12 +66,10 @@ _WRITE = """
         evaluated_at = %(at)s, updated_at = %(at)s,
         status_since = CASE WHEN v.status = n.status AND v.status_since IS NOT NULL
             THEN v.status_since ELSE %(at)s END
-    FROM unnest(%(strategy)s::uuid[], %(account)s::uuid[], %(expectation)s::uuid[],
-        %(status)s::text[], %(reason)s::text[], %(score)s::float8[], %(coverage)s::float8[],
-        %(e_value)s::float8[], %(n_bars)s::int[], %(n_trades)s::int[], %(clean_bars)s::int[],
-        %(evidence)s::jsonb[], %(metrics)s::jsonb[], %(observed_to)s::timestamptz[])
-        AS n (strategy_id, account_id, expectation_id, status, reason, score, coverage, e_value,
-            n_bars, n_trades, clean_bars, evidence, metrics, observed_to)
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (strategy_id uuid, account_id uuid,
+        expectation_id uuid, status text, reason text, score float8, coverage float8,
+        e_value float8, n_bars int, n_trades int, clean_bars int, evidence jsonb, metrics jsonb,
+        observed_to timestamptz)
     WHERE v.strategy_id = n.strategy_id
 """
 
@@ -241,31 +241,33 @@ def _write(
     *,
     at: datetime,
 ) -> None:
-    columns: dict[str, list[Any]] = {
-        "strategy": list(observations.strategies),
-        "account": list(observations.accounts),
-        "expectation": list(standings.expectations),
-        "status": [one.status for one in verdicts],
-        "reason": [one.reason for one in verdicts],
-        "score": [one.score for one in verdicts],
-        "coverage": [one.coverage for one in verdicts],
-        "e_value": [one.e_value for one in verdicts],
-        "n_bars": found.n_bars.tolist(),
-        "n_trades": found.n_trips.tolist(),
-        "clean_bars": clean_bars,
-        "evidence": [_document(one.checks) for one in verdicts],
-        "metrics": _metrics(observations, found),
-        "observed_to": [one.observed_to for one in verdicts],
-    }
     n_bars = observations.shape[1]
-    fresh = [
-        i
+    metrics, n_live = _metrics(observations, found), found.n_bars.tolist()
+    n_trips = found.n_trips.tolist()
+    rows = [
+        {
+            "strategy_id": str(one.strategy_id),
+            "account_id": _text(observations.accounts[i]),
+            "expectation_id": _text(standings.expectations[i]),
+            "status": one.status,
+            "reason": one.reason,
+            "score": one.score,
+            "coverage": one.coverage,
+            "e_value": one.e_value,
+            "n_bars": n_live[i],
+            "n_trades": n_trips[i],
+            "clean_bars": clean_bars[i],
+            "evidence": {"checks": [_document(check) for check in one.checks]},
+            "metrics": metrics[i],
+            "observed_to": _text(one.observed_to),
+        }
         for i, one in enumerate(verdicts)
         if standings.first_new[i] < n_bars or _has_moved(one, standings.stored[i], found, i, at=at)
     ]
-    chosen = {name: [column[i] for i in fresh] for name, column in columns.items()}
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE, {**chosen, "at": at})
+    if rows:
+        # One document: arrays of documents would be escaped sign by sign.
+        with connection.cursor() as cursor:
+            cursor.execute(_WRITE, {"rows": json.dumps(rows), "at": at})
 
 
 def _has_moved(
@@ -295,12 +297,11 @@ def _record(changed: Sequence[Verdict], observations: LiveObservations, *, at: d
             observed_to=one.observed_to,
             reason=one.reason,
             e_value=one.e_value,
-            evidence=jsonable([asdict(check) for check in one.checks]),
+            evidence=[_document(check) for check in one.checks],
         )
         for one in changed
     )
-    for one in changed:
-        announce(one.strategy_id, one.owner_id, one.status)
+    _announce_all(changed)
     events.send_on_commit(
         events.verification_changed, strategy_ids=[str(one.strategy_id) for one in changed]
     )
@@ -315,7 +316,22 @@ def announce(strategy_id: UUID, owner_id: int, status: str) -> None:
     )
 
 
-def _metrics(observations: LiveObservations, found: Assessment) -> list[str]:
+def _announce_all(changed: Sequence[Verdict]) -> None:
+    """Announce many changes with one statement per verdict and one per owner."""
+    by_status: dict[str, list[Verdict]] = {}
+    by_owner: dict[int, list[Verdict]] = {}
+    for one in changed:
+        by_status.setdefault(one.status, []).append(one)
+        by_owner.setdefault(one.owner_id, []).append(one)
+    for status, group in by_status.items():
+        topics = [f"strategy:{one.strategy_id}" for one in group]
+        live.publish_to(topics, "verification", {"status": status})
+    for owner, group in by_owner.items():
+        verdicts = {str(one.strategy_id): one.status for one in group[:LONGEST_NEWS]}
+        live.publish(f"verification:u{owner}", "verification", {"verdicts": verdicts})
+
+
+def _metrics(observations: LiveObservations, found: Assessment) -> list[dict[str, float | None]]:
     columns = {
         "percentile": found.percentile,
         "drawdown": _last(found.paths.drawdown),
@@ -324,38 +340,32 @@ def _metrics(observations: LiveObservations, found: Assessment) -> list[str]:
         "gap": _last(found.gaps.mean),
         "total_return": np.expm1(_last(found.paths.growth)),
     }
-    names = list(columns)
-    rows = zip(*(columns[name].tolist() for name in names), strict=True)
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [
-        json.dumps(
-            {
-                name: None if value != value else value
-                for name, value in zip(names, row, strict=True)
-            }
-        )
-        for row in rows
-    ] or ["{}"] * len(observations.strategies)
-
-
-def _document(checks: Iterable[Check]) -> str:
-    return json.dumps(
         {
-            "checks": [
-                {
-                    "key": one.key,
-                    "label": one.label,
-                    "state": one.state.value,
-                    "value": one.value,
-                    "low": one.low,
-                    "high": one.high,
-                    "unit": one.unit,
-                    "e_value": one.e_value,
-                    "text": one.text,
-                }
-                for one in checks
-            ]
+            name: value if math.isfinite(value) else None
+            for name, value in zip(columns, row, strict=True)
         }
-    )
+        for row in rows
+    ]
+
+
+def _document(check: Check) -> dict[str, Any]:
+    return {
+        "key": check.key,
+        "label": check.label,
+        "state": check.state.value,
+        "value": check.value,
+        "low": check.low,
+        "high": check.high,
+        "unit": check.unit,
+        "e_value": check.e_value,
+        "text": check.text,
+    }
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _ages(observations: LiveObservations, *, at: datetime) -> tuple[FloatArray, BoolArray]:
