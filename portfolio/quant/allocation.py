@@ -24,7 +24,6 @@ from portfolio.quant.allocation_direct import (
 from portfolio.quant.allocation_problem import Allocation, AllocationProblem, Method
 from portfolio.quant.conflicts import Conflict, Infeasible, find_conflict
 from portfolio.quant.constraints import TOLERANCE, Region, relaxed_region
-from portfolio.quant.correlation import diversification_ratio
 from portfolio.quant.covariances import (
     check_covariance,
     portfolio_volatility,
@@ -124,7 +123,8 @@ def measured(
     cash = 1.0 - float(weights.sum())
     expected = float(weights @ problem.expected) + cash * problem.risk_free
     shares = risk_contributions(weights, problem.covariance)
-    ratio = diversification_ratio(weights, problem.covariance)
+    gross = float(weights @ np.sqrt(np.diag(problem.covariance)))
+    ratio = gross / volatility if volatility else float("nan")
     return Allocation(
         weights=weights,
         expected_return=expected,

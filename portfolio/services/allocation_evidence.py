@@ -29,6 +29,7 @@ MEASURES = ("total_return", "annual_return", "annual_volatility", "sharpe_ratio"
 # Solving some problems a hundred times takes too long to wait for.
 DRAWS = 100
 DRAWS_OF_MANY = 20
+HOLD_OF_MANY = 63
 MANY = 120
 LEAST_COMMON = 30
 
@@ -176,11 +177,13 @@ def walk_forward(
 ) -> dict[str, Any] | None:
     """Return what the allocation would have earned out of sample; None with too short a history."""
     options = inputs.options
+    is_large = inputs.matrix.shape[1] > MANY
+    hold = max(options.hold_days, HOLD_OF_MANY) if is_large else options.hold_days
     found = walk_forward_allocation(
         inputs.matrix,
         partial(build_problem, inputs, is_history=True),
         train_bars=options.train_days,
-        hold_bars=options.hold_days,
+        hold_bars=hold,
         cost_bps=options.cost_bps,
     )
     if found is None:
@@ -200,6 +203,7 @@ def walk_forward(
         "chosen_cost": found.chosen.cost,
         "equal_cost": found.equal.cost,
         "n_rebalances": len(found.rebalanced),
+        "hold_days": hold,
         "n_kept": found.n_kept,
         "difference": mean * DAYS_PER_YEAR,
         "low": (mean - 1.645 * error) * DAYS_PER_YEAR,
