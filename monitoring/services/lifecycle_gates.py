@@ -190,4 +190,4 @@ def _reset(verification: Verification, *, by: Any, reason: str, at: datetime, st
         evidence=verification.evidence.get("checks", []),
         overridden_by=by,
     )
-    announce(verification.strategy_id, verification.strategy.owner_id, status)
+    announce({verification.strategy_id: status}, owner_id=verification.strategy.owner_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -301,34 +301,24 @@ def _record(changed: Sequence[Verdict], observations: LiveObservations, *, at: d
         )
         for one in changed
     )
-    _announce_all(changed)
+    by_owner: dict[int, dict[UUID, str]] = {}
+    for one in changed:
+        by_owner.setdefault(one.owner_id, {})[one.strategy_id] = one.status
+    for owner_id, verdicts in by_owner.items():
+        announce(verdicts, owner_id=owner_id)
     events.send_on_commit(
         events.verification_changed, strategy_ids=[str(one.strategy_id) for one in changed]
     )
 
 
-def announce(strategy_id: UUID, owner_id: int, status: str) -> None:
-    """Tell open pages that a verdict is another."""
+def announce(verdicts: Mapping[UUID, str], *, owner_id: int) -> None:
+    """Tell open pages that verdicts are others: to read them afresh, and what they are."""
     live.publish_to(
-        [f"strategy:{strategy_id}", f"verification:u{owner_id}"],
-        "verification",
-        {"strategy": str(strategy_id), "status": status},
+        [f"strategy:{one}" for one in verdicts], "invalidate", {"fragment": "verification"}
     )
-
-
-def _announce_all(changed: Sequence[Verdict]) -> None:
-    """Announce many changes with one statement per verdict and one per owner."""
-    by_status: dict[str, list[Verdict]] = {}
-    by_owner: dict[int, list[Verdict]] = {}
-    for one in changed:
-        by_status.setdefault(one.status, []).append(one)
-        by_owner.setdefault(one.owner_id, []).append(one)
-    for status, group in by_status.items():
-        topics = [f"strategy:{one.strategy_id}" for one in group]
-        live.publish_to(topics, "verification", {"status": status})
-    for owner, group in by_owner.items():
-        verdicts = {str(one.strategy_id): one.status for one in group[:LONGEST_NEWS]}
-        live.publish(f"verification:u{owner}", "verification", {"verdicts": verdicts})
+    live.publish(f"verification:u{owner_id}", "invalidate", {"fragment": "results"})
+    named = {str(one): status for one, status in list(verdicts.items())[:LONGEST_NEWS]}
+    live.publish(f"verification:u{owner_id}", "verification", {"verdicts": named})
 
 
 def _metrics(observations: LiveObservations, found: Assessment) -> list[dict[str, float | None]]:
