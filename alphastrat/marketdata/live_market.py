@@ -28,14 +28,15 @@ def live_series(
 ) -> dict[str, BarSeries]:
     """Return by symbol the series that live operation looks at.
 
-    That is the replayed one while the feed replays and has it, else the one with the most bars.
+    That is the one with the most bars; while the feed replays a timeframe it is the replayed one
+    and no other, because the stored ones already hold what is still to come.
     """
     found = BarSeries.objects.filter(
         instrument__symbol__in=list(symbols), timeframe=str(timeframe), adjustment=adjustment
     ).select_related("instrument")
-    ranked = sorted(found.order_by("bar_count", "created_at"), key=_is_replayed)
-    kept = ranked if is_replaying() else [one for one in ranked if not _is_replayed(one)]
-    return {one.instrument.symbol: one for one in kept}
+    replays = is_replaying() and _position(timeframe) is not None
+    found = found.filter(source=REPLAY) if replays else found.exclude(source=REPLAY)
+    return {one.instrument.symbol: one for one in found.order_by("bar_count", "created_at")}
 
 
 def market_time(timeframe: Timeframe | str, *, at: datetime) -> datetime:
@@ -45,7 +46,7 @@ def market_time(timeframe: Timeframe | str, *, at: datetime) -> datetime:
     """
     if not is_replaying() or str(timeframe) != settings.FEED_TIMEFRAME:
         return at
-    position = FeedPosition.objects.filter(name=f"{REPLAY}:{timeframe}").first()
+    position = _position(timeframe)
     if position is not None:
         return min(at, position.position_at)
     stored = BarSeries.objects.filter(
@@ -59,5 +60,5 @@ def market_time(timeframe: Timeframe | str, *, at: datetime) -> datetime:
     return min(at, newest - timedelta(days=settings.FEED_LIVE_DAYS))
 
 
-def _is_replayed(series: BarSeries) -> bool:
-    return series.source == REPLAY
+def _position(timeframe: Timeframe | str) -> FeedPosition | None:
+    return FeedPosition.objects.filter(name=f"{REPLAY}:{timeframe}").first()

@@ -69,10 +69,11 @@ def run_feed(
     said, swept = "", -math.inf
     try:
         while not stop.is_set():
+            progress = _turn(source, at=clock())
+            # After the turn: before a replay's first one the stored bars lie in the future.
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 _sweep(is_first=math.isinf(swept))
                 swept = time.monotonic()
-            progress = _turn(source, at=clock())
             if say is not None and progress.state != said:
                 said = progress.state
                 say(progress)
