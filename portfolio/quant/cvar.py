@@ -47,7 +47,7 @@ def minimum_cvar(
     .. [2] Künzi-Bay & Mayer (2006), "Computational aspects of minimizing conditional
        value-at-risk", Computational Management Science 3: the rows that matter.
     """
-    n_scenarios, n = scenarios.shape
+    n_scenarios = len(scenarios)
     # In units of the scenarios' own size, which the solver's tolerances suit.
     losses = -scenarios / (float(np.abs(scenarios).mean()) or 1.0)
     tail = (1.0 - confidence) * n_scenarios

@@ -20,6 +20,8 @@ from alphastrat.core.formatting import ratio
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
 from portfolio import allocation_charts
+from portfolio.models import Portfolio
+from portfolio.quant.allocation_problem import LABELS
 from portfolio.quant.correlation import MIN_COMMON, Band
 from portfolio.services import correlation as correlations
 from portfolio.services.correlation import REGIMES, WINDOWS, CorrelationStudy
@@ -78,6 +80,7 @@ def correlation(request: PageRequest) -> HttpResponseBase:
         "warned": _pairs(found, above=True)[:N_WORDS],
         "n_warned": len(found.warned),
         "candidates": correlations.candidates(portfolio, at=at),
+        "optimised": _optimised(portfolio),
         "least": MIN_COMMON,
         "can_write": request.user.has_role(Role.TRADER),
     }
@@ -106,6 +109,19 @@ def correlation_pair(request: PageRequest, first: UUID, second: UUID) -> HttpRes
     return render_page(
         request, "portfolio/correlation_pair.html", "portfolio/_correlation_pair.html", context
     )
+
+
+def _optimised(portfolio: Portfolio) -> dict[str, Any] | None:
+    """Return what the newest optimisation did to the mean correlation."""
+    newest = (
+        portfolio.optimisations.filter(status="succeeded")
+        .values("requested_at", "method", "result__correlation")
+        .first()
+    )
+    if newest is None or not newest["result__correlation"]:
+        return None
+    method = LABELS.get(newest["method"], newest["method"])
+    return newest["result__correlation"] | {"method": method, "at": newest["requested_at"]}
 
 
 def _one_of(value: str | None, allowed: Any, default: str) -> str:
