@@ -46,22 +46,6 @@ def tail_words(tail: TailView, n_broken: int | None = None) -> str:
     return words
 
 
-def contribution_figure(names: list[str], shares: FloatArray) -> Figure:
-    """Draw each strategy's part of the volatility."""
-    order = np.argsort(np.nan_to_num(shares))[-20:]
-    trace = charts.horizontal_columns(
-        [names[i] for i in order], shares[order].tolist(), name="Share of risk", role="allocation"
-    )
-    largest = names[int(order[-1])] if len(order) else "No strategy"
-    return charts.figure(
-        [trace],
-        panels=(Panel("Share of risk", "percent"),),
-        summary=f"{largest} carries most of the risk.",
-        time_axis=False,
-        row_labels=True,
-    )
-
-
 def _rolling_volatility(returns: FloatArray) -> FloatArray:
     found = np.full(returns.shape, np.nan)
     if len(returns) >= ROLLING_BARS:

@@ -98,17 +98,12 @@ def risk_tail(request: PageRequest) -> HttpResponseBase:
 @login_required
 @require_GET
 def risk_chart(request: PageRequest, chart: str) -> HttpResponseBase:
-    """Answer a figure of the risk page."""
-    portfolio = _chosen(request)
+    """Answer the figure of the risk page."""
     at = now()
-    weights = measure_risk(portfolio, at=at).weights
-    tail = measure_tail(weights, at=at)
-    if tail is None or chart not in ("tail", "contributions"):
+    tail = measure_tail(measure_risk(_chosen(request), at=at).weights, at=at)
+    if tail is None or chart != "tail":
         raise Http404
-    if chart == "tail":
-        return figure_response(risk_charts.tail_figure(tail))
-    names = _names(portfolio, list(weights))
-    return figure_response(risk_charts.contribution_figure(names, tail.shares))
+    return figure_response(risk_charts.tail_figure(tail))
 
 
 @role_required(Role.TRADER)

@@ -69,8 +69,8 @@ def test_pages_without_a_portfolio_say_so(page, alice):
         # Session, user, running jobs, portfolio and its choices, live heads; then
         # members, accounts, days, idle capital, and the attribution's three.
         ("/portfolio/performance/", 13),
-        # Then the book's ten, denials and actions.
-        ("/portfolio/risk/", 18),
+        # Then the book's eleven, denials and actions.
+        ("/portfolio/risk/", 19),
         # Then the snapshot's seven, returns' two and the proposals.
         ("/portfolio/rebalancing/", 16),
     ],
@@ -134,7 +134,6 @@ def test_exports_hold_the_rows_of_the_page(full, alice):
         "/portfolio/performance/charts/equity/",
         "/portfolio/performance/charts/attribution/",
         "/portfolio/risk/charts/tail/",
-        "/portfolio/risk/charts/contributions/",
         "/portfolio/rebalancing/laboratory/chart/",
     ],
 )

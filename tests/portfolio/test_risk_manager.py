@@ -242,7 +242,7 @@ def test_a_review_asks_the_same_number_of_queries_for_two_and_for_twenty(
     alice, django_assert_num_queries
 ):
     # Members, accounts, standings, account standings, portfolio days and transfers, limits,
-    # instruments, positions, series and their blocks, working orders.
+    # instruments, positions, where the replay is, series and their blocks, working orders.
     counts = []
     for n in (2, 20):
         _, accounts = make_portfolio(alice, n=n)
@@ -250,7 +250,7 @@ def test_a_review_asks_the_same_number_of_queries_for_two_and_for_twenty(
             hold(account, 1)
             mark(account, 0.01)
         orders = [order(account, 1) for account in accounts]
-        with django_assert_num_queries(11) as captured:
+        with django_assert_num_queries(12) as captured:
             risk_manager.review(orders, at=AT)
         counts.append(len(captured))
     assert counts[0] == counts[1]
