@@ -23,7 +23,7 @@ from alphastrat.marketdata.services.ingestion import Target
 from alphastrat.marketdata.services.sample_market import load_sample_market
 from alphastrat.quant.types import Timeframe
 from monitoring.models import Notification, NotificationStatus
-from monitoring.services import alert_actions
+from monitoring.services import alert_actions, performance_validator
 from monitoring.services.notifications import queue_for
 from portfolio.models import Account, PortfolioMember
 from portfolio.services import rebalancing
@@ -34,6 +34,7 @@ from strategies.services import demo
 from strategies.services.backtesting import request_backtest
 from strategies.services.specification import of_run
 from tests.factories import make_job, make_user, signed_in
+from tests.monitoring import verification_builders
 from tests.monitoring.alert_builders import firing, make_rule
 from tests.monitoring.outbox_builders import AT, make_alert, make_event, make_transport
 from tests.portfolio.allocation_builders import make_backtest
@@ -155,6 +156,7 @@ def load() -> Market:
         "deliveries": "/alerts/deliveries/",
         **_portfolio(admin),
         **_alerts(admin),
+        **_verification(admin),
         "style guide": "/styleguide/",
         "metrics": "/help/metrics/",
         "password": "/password/",
@@ -225,6 +227,19 @@ def _alerts(owner: User) -> dict[str, str]:
         "new threshold": "/thresholds/new/",
         "threshold": rule.get_absolute_url(),
         "import of thresholds": "/thresholds/import/",
+    }
+
+
+def _verification(owner: User) -> dict[str, str]:
+    """Store a strategy that traded for a year beside its shadow, a little worse; its pages."""
+    strategy, _ = verification_builders.make_promised(owner, "Verified reversion")
+    account = verification_builders.make_account(strategy)
+    verification_builders.trade_like_shadow(account, worse_bps=4.0)
+    performance_validator.evaluate([strategy.pk], at=verification_builders.AT)
+    return {
+        "verification": "/verification/",
+        "verdict": reverse("monitoring:verification-detail", args=[strategy.pk]),
+        "against shadow": reverse("monitoring:reconciliation", args=[strategy.pk]),
     }
 
 
