@@ -8,7 +8,8 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
 
 from alphastrat.core.errors import ConflictError
 from monitoring.models import Alert, AlertEvent, Silence, ThresholdRule
@@ -62,6 +63,28 @@ class ThresholdRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         ),
     ]
+
+    class Media:
+        js = [forms.Script("js/rule_admin.js", type="module")]
+
+    def get_urls(self) -> list[Any]:
+        check = self.admin_site.admin_view(self.check_form)
+        name = "monitoring_thresholdrule_check"
+        return [path("check/", check, name=name), *super().get_urls()]
+
+    def check_form(self, request: HttpRequest) -> JsonResponse:
+        """Answer what is wrong with the form so far, for its script."""
+        if request.method != "POST" or not self.has_add_permission(request):
+            return JsonResponse({"errors": {}}, status=405)
+        key = request.POST.get("rule", "")
+        stored = (
+            ThresholdRule.objects.select_related("owner").filter(pk=key).first() if key else None
+        )
+        owner = stored.owner if stored is not None else _chosen_owner(request)
+        form = RuleForm(request.POST, instance=stored, user=owner)
+        form.is_valid()
+        form.touched_only()
+        return JsonResponse({"errors": form.errors})
 
     @admin.display(description="Bounds")
     def bounds(self, rule: ThresholdRule) -> str:

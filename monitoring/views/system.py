@@ -12,6 +12,7 @@ from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.models import Heartbeat
 from alphastrat.core.tables import Column
 from monitoring.services import overview as figures
+from monitoring.services.alert_speed import alert_speed
 from monitoring.services.system_health import bar_lags, queue
 
 LAG_COLUMNS = (
@@ -20,6 +21,15 @@ LAG_COLUMNS = (
     Column("n_series", "Series", format="count"),
     Column("newest_at", "Newest bar closed", format="time"),
     Column("lag", "Behind", format="duration"),
+)
+SPEED_COLUMNS = (
+    Column("label", "Step"),
+    Column("n_alerts", "Alerts", format="count"),
+    Column("median", "Median", format="duration"),
+    Column("p95", "95 %", format="duration"),
+    Column("longest", "Longest", format="duration"),
+    Column("limit", "Limit", format="duration"),
+    Column("status", "Status", format="status"),
 )
 HEARTBEAT_COLUMNS = (
     Column("process", "Process"),
@@ -41,6 +51,8 @@ def system(request: PageRequest) -> HttpResponse:
         "worst": worst(findings),
         "processes": figures.processes(at=at),
         "queue": queue(at=at),
+        "speed_columns": SPEED_COLUMNS,
+        "speed": alert_speed(at=at),
         "lag_columns": LAG_COLUMNS,
         "lags": bar_lags(at=at),
         "heartbeat_columns": HEARTBEAT_COLUMNS,

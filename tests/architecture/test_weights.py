@@ -15,6 +15,7 @@ BUDGETS = {
     "sheets of every page": (("css/tokens.css", "css/app.css", "vendor/plotly/plotly.css"), 8),
     "own scripts of every page": (("js/ui.js", "js/live.js"), 8),
     "the alert pages besides": (("js/alerts.js",), 2),
+    "the administration of rules": (("js/rule_admin.js",), 1),
     "htmx": (("vendor/htmx/htmx-4.0.1.min.js",), 13),
     "pages with a chart besides": (("js/charts.js", BUNDLE), 370),
 }

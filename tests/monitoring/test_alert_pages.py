@@ -420,6 +420,23 @@ def test_rules_are_made_and_checked_in_the_administration(alice, bob):
     assert stale.status_code == 200
 
 
+def test_a_field_is_checked_in_the_administration_as_soon_as_it_changes(alice, bob):
+    admin = signed_in(make_user("root", role="admin"))
+    check = "/admin/monitoring/thresholdrule/check/"
+    rule = make_rule(alice, "Taken")
+
+    def wrong(**changes):
+        return set(admin.post(check, fields(**changes)).json()["errors"])
+
+    assert wrong(owner=alice.pk, rule="") == set()
+    assert wrong(owner=alice.pk, rule="", critical_bound="-1") == {"critical_bound"}
+    assert wrong(owner=alice.pk, rule="", name="Taken") == {"name"}
+    assert wrong(owner=bob.pk, rule="", name="Taken") == set()
+    assert wrong(rule=str(rule.pk), name="Taken") == set()
+    assert b"rule_admin.js" in admin.get("/admin/monitoring/thresholdrule/add/").content
+    assert signed_in(alice).post(check, fields()).status_code == 302
+
+
 def test_alerts_can_be_read_in_the_administration(alice):
     alert = firing(alice, at=now())
     root = make_user("root", role="admin")

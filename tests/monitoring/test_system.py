@@ -9,8 +9,10 @@ from django.utils.timezone import now
 
 from alphastrat.core.models import Heartbeat, LiveEvent
 from monitoring.services import system_monitor
+from monitoring.services.alert_speed import alert_speed
 from monitoring.services.system_health import queue
 from tests.factories import make_job, make_user, signed_in
+from tests.monitoring.alert_builders import firing
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +59,16 @@ def test_metric_definitions_name_their_formula_and_source():
     assert 'id="sharpe_ratio"' in html
     assert "<math" in html
     assert "Bacon (2008)" in html
+
+
+def test_the_speed_of_alerts_is_told_against_its_limits():
+    at = now()
+    alice = make_user("alice", role="admin")
+    assert [step.status for step in alert_speed(at=at)] == ["no_data", "no_data"]
+    for i, late in enumerate((1, 1, 90)):
+        firing(alice, at=at, cause=str(i), breached_at=at - timedelta(seconds=late))
+    detected, delivered = alert_speed(at=at)
+    assert (detected.n_alerts, detected.median) == (3, timedelta(seconds=1))
+    assert (detected.longest, detected.status) == (timedelta(seconds=90), "breach")
+    assert delivered.status == "no_data"
+    assert "Alerts of the last day" in signed_in(alice).get("/system/").content.decode()
