@@ -17,6 +17,7 @@ class MonitoringConfig(AppConfig):
             alert_receivers,
             doctor,
             metrics,
+            standing_receivers,
             verification_receivers,
             verification_tasks,
         )

@@ -52,7 +52,7 @@ def approved(portfolio, **options):
 
 
 def test_a_proposal_says_before_after_cost_effect_and_checks(drifted):
-    portfolio, accounts = drifted
+    portfolio, _accounts = drifted
     proposal = rebalancing.propose(portfolio, at=AT, reason="Looks lopsided")
     rows = list(proposal.trades.values_list("weight_before", "weight_after", "amount", "cost"))
     assert rows == [
