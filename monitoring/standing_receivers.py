@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.dispatch import receiver
 from django.utils.timezone import now
@@ -18,7 +19,7 @@ ACTED_ON = {VerificationStatus.DEGRADED.value, VerificationStatus.FAILED.value}
 def tell_standing(*, strategy_ids: list[str], **_: Any) -> None:
     """Keep with each strategy whether it is degraded or has failed; the trigger looks at it."""
     at = now()
-    found = Verification.objects.filter(strategy__in=strategy_ids)
+    found = Verification.objects.filter(strategy__in=[UUID(one) for one in strategy_ids])
     for strategy_id, status in found.values_list("strategy_id", "status"):
         verification = status if status in ACTED_ON else ""
         StrategyStanding.objects.update_or_create(
