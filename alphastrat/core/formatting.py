@@ -20,6 +20,8 @@ Direction = Literal["up", "down", "flat", ""]
 
 MISSING = "—"
 MINUS = "\u2212"
+# Beyond this nobody counts back: a replay's bars are years old.
+OLDEST_AGE = timedelta(days=60)
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
 
 
@@ -205,9 +207,11 @@ def instant_utc(value: datetime) -> str:
 
 
 def age(value: datetime | None, *, at: datetime) -> str:
-    """Say how long before `at` an instant was: just now, 3 min ago, 2 d 4 h ago."""
+    """Say how long before `at` an instant was: just now, 3 min ago, 2 d 4 h ago; or its day."""
     if value is None:
         return MISSING
+    if abs(at - value) > OLDEST_AGE:
+        return day(value)
     seconds = (at - value).total_seconds()
     if abs(seconds) < 10:
         return "just now"

@@ -106,6 +106,8 @@ def test_day_takes_the_date_of_the_readers_zone() -> None:
         (timedelta(seconds=3), "just now"),
         (timedelta(minutes=3), "3 min 00 s ago"),
         (timedelta(hours=-2), "in 2 h 00 min"),
+        (timedelta(days=59), "59 d 0 h ago"),
+        (timedelta(days=61), "1 May 2026"),
     ],
 )
 def test_age_says_how_long_ago(ago: timedelta, text: str) -> None:
