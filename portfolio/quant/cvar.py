@@ -74,7 +74,7 @@ def _solve(losses: FloatArray, region: Region, tail: float) -> tuple[FloatArray,
     n_moves = 0 if region.turnover is None else n
     n_columns = n + n_moves + 1 + n_rows
     matrix, ceilings = _region_rows(region, n_moves)
-    beyond = [sparse.csr_matrix(losses), sparse.csr_matrix((n_rows, n_moves))]
+    beyond: list[Any] = [sparse.csr_matrix(losses), sparse.csr_matrix((n_rows, n_moves))]
     beyond += [sparse.csr_matrix(-np.ones((n_rows, 1))), -sparse.identity(n_rows)]
     limits: Any = sparse.hstack(
         [matrix, sparse.csr_matrix((matrix.shape[0], 1 + n_rows))], format="csr"
@@ -89,7 +89,9 @@ def _solve(losses: FloatArray, region: Region, tail: float) -> tuple[FloatArray,
     low[n + n_moves] = -np.inf
     high = np.full(n_columns, np.inf)
     high[:n] = region.upper
-    found: Any = linprog(
+    # Its types know neither sparse rows nor this method.
+    solve: Any = linprog
+    found = solve(
         cost,
         A_ub=sparse.vstack([limits, sparse.hstack(beyond)], format="csr"),
         b_ub=np.concatenate([ceilings, np.zeros(n_rows)]),

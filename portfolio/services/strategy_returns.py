@@ -9,11 +9,10 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
-import pandas as pd
 from django.db.models import Case, F, FloatField, IntegerField, Q, Sum, Value, When
 from django.db.models.functions import Cast, Exp, Greatest, Ln, TruncDate
 
-from alphastrat.quant.types import FloatArray
+from alphastrat.quant.types import FloatArray, IntArray
 from portfolio.models import EquityPoint
 from strategies.models import BacktestRun
 from strategies.services.run_archive import unpack_curves
@@ -25,6 +24,11 @@ NONE = "none"
 ENOUGH_LIVE_DAYS = 30
 # A day that lost everything still has a logarithm.
 RUIN = 1e-12
+MICROSECONDS_PER_DAY = 86_400_000_000
+EPOCH = date(1970, 1, 1).toordinal()
+
+# Days as proleptic ordinals, ascending, and the return of each.
+Series = tuple[IntArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +94,7 @@ def load(strategy_ids: Iterable[UUID], *, at: datetime, prefer: str = LIVE) -> S
     """
     wanted = tuple(strategy_ids)
     live = {} if prefer == BACKTEST else _live(wanted, at=at)
-    enough = {key: days for key, days in live.items() if len(days) >= ENOUGH_LIVE_DAYS}
+    enough = {key: days for key, days in live.items() if len(days[0]) >= ENOUGH_LIVE_DAYS}
     runs = _runs([key for key in wanted if key not in enough], at=at)
     series = enough | {key: _daily(run) for key, run in runs.items()}
     # Little live trading is better than nothing at all.
@@ -101,13 +105,13 @@ def load(strategy_ids: Iterable[UUID], *, at: datetime, prefer: str = LIVE) -> S
     return StrategyReturns(wanted, dates, matrix, sources, run_ids)
 
 
-def _source(key: UUID, series: dict[UUID, pd.Series], runs: dict[UUID, BacktestRun]) -> str:
+def _source(key: UUID, series: dict[UUID, Series], runs: dict[UUID, BacktestRun]) -> str:
     if key in runs:
         return BACKTEST
     return LIVE if key in series else NONE
 
 
-def _live(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, pd.Series]:
+def _live(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, Series]:
     growth = Greatest(Cast(F("bar_return"), FloatField()) + 1.0, Value(RUIN))
     rows = (
         EquityPoint.objects.filter(
@@ -119,12 +123,10 @@ def _live(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, pd.Series
         .annotate(day_return=Exp(Sum(Ln(growth))) - 1.0)
         .values_list("account__strategy", "day", "day_return")
     )
-    frame = pd.DataFrame(list(rows), columns=["strategy", "day", "value"])
-    found: dict[UUID, pd.Series] = {}
-    for key, group in frame.sort_values("day").groupby("strategy"):
-        values = group["value"].to_numpy(np.float64)
-        found[UUID(str(key))] = pd.Series(values, index=list(group["day"]))
-    return found
+    found: dict[UUID, list[tuple[int, float]]] = {}
+    for key, day, value in rows:
+        found.setdefault(key, []).append((day.toordinal(), value))
+    return {key: _series(days) for key, days in found.items()}
 
 
 def _runs(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, BacktestRun]:
@@ -146,17 +148,30 @@ def _runs(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, BacktestR
     return {run.strategy: run for run in runs}
 
 
-def _daily(run: BacktestRun) -> pd.Series:
+def _series(days: list[tuple[int, float]]) -> Series:
+    ordered = sorted(days)
+    return (
+        np.array([day for day, _ in ordered], dtype=np.int64),
+        np.array([value for _, value in ordered], dtype=np.float64),
+    )
+
+
+def _daily(run: BacktestRun) -> Series:
     curves = unpack_curves(run.curves or b"")
-    days = (curves.times - pd.Timedelta(1, "us")).date
+    closed = curves.times.as_unit("us").asi8 - 1
+    days = closed // MICROSECONDS_PER_DAY + EPOCH
     growth = np.log(np.maximum(1.0 + np.nan_to_num(curves.returns), RUIN))
-    total = pd.Series(growth, index=days).groupby(level=0).sum()
-    return pd.Series(np.expm1(total.to_numpy()), index=total.index)
+    first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
+    return days[first], np.expm1(np.add.reduceat(growth, first))
 
 
-def _aligned(series: Sequence[pd.Series | None]) -> tuple[tuple[date, ...], FloatArray]:
-    known = {i: values for i, values in enumerate(series) if values is not None and len(values)}
+def _aligned(series: Sequence[Series | None]) -> tuple[tuple[date, ...], FloatArray]:
+    known = [one for one in series if one is not None and len(one[0])]
     if not known:
         return (), np.zeros((0, len(series)))
-    frame = pd.concat(known, axis=1).sort_index().reindex(columns=range(len(series)))
-    return tuple(frame.index), frame.to_numpy(np.float64)
+    days = np.unique(np.concatenate([one[0] for one in known]))
+    matrix = np.full((len(days), len(series)), np.nan)
+    for column, one in enumerate(series):
+        if one is not None and len(one[0]):
+            matrix[np.searchsorted(days, one[0]), column] = one[1]
+    return tuple(date.fromordinal(int(day)) for day in days), matrix

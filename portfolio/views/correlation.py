@@ -30,6 +30,8 @@ from strategies.models import Strategy
 
 N_WORDS = 5
 N_PAIRS = 30
+# A larger matrix is neither read nor quick; the export has every pair.
+MAX_SHOWN = 40
 BAND_WORDS = {
     Band.HIGH: "high",
     Band.MODERATE: "moderate",
@@ -62,6 +64,7 @@ def correlation(request: PageRequest) -> HttpResponseBase:
         return exports.table_response(
             _export_rows(found), EXPORTS, name="correlation", form=request.GET["format"]
         )
+    shown = _shown(found)
     context = {
         "portfolio": portfolio,
         "portfolios": portfolio_choices(request),
@@ -74,8 +77,9 @@ def correlation(request: PageRequest) -> HttpResponseBase:
         "windows": WINDOW_LABELS.items(),
         "regimes": REGIMES.items(),
         "regime_label": REGIMES[regime],
-        "headings": [found.names[i] for i in found.order],
-        "rows": _matrix(found),
+        "headings": [found.names[i] for i in shown],
+        "rows": _matrix(found, shown),
+        "is_cut": len(shown) < len(found.names),
         "pairs": _pairs(found)[:N_PAIRS],
         "warned": _pairs(found, above=True)[:N_WORDS],
         "n_warned": len(found.warned),
@@ -133,11 +137,20 @@ def _named(visible: Any, key: UUID) -> tuple[UUID, str]:
     return found.pk, found.name
 
 
-def _matrix(found: CorrelationStudy) -> list[dict[str, Any]]:
+def _shown(found: CorrelationStudy) -> list[int]:
+    """Return who is in the matrix, neighbours alike: those with most capital where many are."""
+    order = [int(i) for i in found.order]
+    if len(order) <= MAX_SHOWN:
+        return order
+    largest = set(np.argsort(-found.weights, kind="stable")[:MAX_SHOWN].tolist())
+    return [i for i in order if i in largest]
+
+
+def _matrix(found: CorrelationStudy, shown: list[int]) -> list[dict[str, Any]]:
     rows = []
-    for i in found.order:
+    for i in shown:
         cells = []
-        for j in found.order:
+        for j in shown:
             value = float(found.matrix[i, j])
             band = found.band_of(i, j)
             cells.append(
@@ -147,8 +160,7 @@ def _matrix(found: CorrelationStudy) -> list[dict[str, Any]]:
                     "band": band.value,
                     "word": BAND_WORDS[band],
                     "n": int(found.n_common[i, j]),
-                    "first": found.strategy_ids[i],
-                    "second": found.strategy_ids[j],
+                    "url": f"{found.strategy_ids[i]}/{found.strategy_ids[j]}/",
                     "label": f"{found.names[i]} and {found.names[j]}",
                 }
             )
