@@ -18,6 +18,7 @@ from monitoring.quant.sequential import ConfidenceSequence, confidence_sequence
 from monitoring.quant.status import Findings, Standing
 
 _LOG_20, _LOG_100 = np.log(20.0), np.log(100.0)
+_NOBODY = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +115,7 @@ class Assessment:
         return np.asarray(np.exp(np.minimum(_last(self.log_e), 700.0)))
 
 
-def assess(live: LiveObservations, terms: Terms) -> Assessment:
+def assess(live: LiveObservations, terms: Terms, *, others: FloatArray = _NOBODY) -> Assessment:
     """Judge every strategy against its expectation, at every bar.
 
     Parameters
@@ -123,6 +124,8 @@ def assess(live: LiveObservations, terms: Terms) -> Assessment:
         What is known.
     terms : Terms
         How each is judged.
+    others : ndarray of shape (n_others,)
+        Combined evidence of the strategies of the fleet that are not looked at now.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def assess(live: LiveObservations, terms: Terms) -> Assessment:
         score=_last(score),
         coverage=_last(coverage),
         called_for=np.empty(live.shape, np.int64),
-        is_discovery=_discoveries(live, log_e),
+        is_discovery=_discoveries(live, log_e, others),
         n_bars=live.n_bars,
         n_trips=np.bincount(live.trips.row[live.trips.exited >= 0], minlength=live.shape[0]),
     )
@@ -386,12 +389,19 @@ def _stepwise(depth: FloatArray, bounds: list[FloatArray]) -> FloatArray:
     return result
 
 
-def _discoveries(live: LiveObservations, log_e: FloatArray) -> BoolArray:
+def _discoveries(live: LiveObservations, log_e: FloatArray, others: FloatArray) -> BoolArray:
+    """Return what e-BH rejects in the whole fleet; a small fleet counts as one of 20.
+
+    Counting strategies that are not there only makes the rule stricter, so that one strategy
+    alone is not called failed by evidence that would not even make it degraded.
+    """
     judged = (live.n_bars > 0) & (live.promise["n_bars"] > 0)
     result = np.zeros(live.shape[0], np.bool_)
     if judged.any():
-        e_values = np.exp(np.minimum(_last(log_e)[judged], 700.0))
-        result[judged] = e_benjamini_hochberg(e_values, rate=status.DISCOVERY_RATE)
+        own = np.exp(np.minimum(_last(log_e)[judged], 700.0))
+        n_absent = max(status.LEAST_FLEET - len(own) - len(others), 0)
+        fleet = np.concatenate([own, others, np.ones(n_absent)])
+        result[judged] = e_benjamini_hochberg(fleet, rate=status.DISCOVERY_RATE)[: len(own)]
     return result
 
 

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from alphastrat.core import events, live
 from alphastrat.marketdata.live_market import market_time
 from alphastrat.quant.types import BoolArray, FloatArray, Timeframe
-from monitoring.models import VerificationTransition
+from monitoring.models import Verification, VerificationTransition
 from monitoring.quant.checks import Check, Judgement
 from monitoring.quant.degradation import Assessment, Terms, assess
 from monitoring.quant.observations import LiveObservations
@@ -162,12 +162,21 @@ def evaluate(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> Evaluated:
         cursor.execute(_LOCK, scope)
     loaded = load_with_standings(strategy_ids, at=at)
     observations, standings = loaded.observations, loaded.standings
-    found = assess(observations, terms_of(standings))
+    found = assess(observations, terms_of(standings), others=_others(strategy_ids))
     verdicts, clean_bars = _verdicts(observations, standings, found, at=at)
     _write(observations, standings, found, verdicts, clean_bars, at=at)
     changed = tuple(one for one in verdicts if one.has_changed)
     _record(changed, observations, at=at)
     return Evaluated(observations, found, verdicts, changed)
+
+
+def _others(strategy_ids: Sequence[UUID] | None) -> FloatArray:
+    """Return the stored evidence of the live strategies that a pass does not look at."""
+    if strategy_ids is None:
+        return np.empty(0)
+    rest = Verification.objects.filter(account__closed_at__isnull=True, account__isnull=False)
+    known = rest.filter(e_value__isnull=False).exclude(strategy__in=list(strategy_ids))
+    return np.array(list(known.values_list("e_value", flat=True)), np.float64)
 
 
 def judgement(

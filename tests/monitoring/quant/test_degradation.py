@@ -171,6 +171,22 @@ def test_a_fleet_is_judged_as_each_strategy_alone_but_for_discoveries(expected):
         np.testing.assert_array_equal(alone.called_for[0, :-1], together.called_for[i, :-1])
 
 
+def test_one_strategy_alone_is_no_discovery_before_it_would_be_degraded(expected):
+    """e-BH over one strategy would reject at E = 10; over 20 it needs 200."""
+    returns = np.random.default_rng(3).normal(-0.0015, DEVIATION, (1, 500))
+    terms = make_terms(expected, 1)
+    path = assess(make_live(expected, returns), terms)
+    at = int(np.flatnonzero(path.log_e[0] >= np.log(30))[0])
+    early = make_live(expected, returns[:, : at + 1])
+    alone = assess(early, terms)
+    assert 30 <= alone.e_value[0] < 200
+    assert not alone.is_discovery[0]
+    among_bad = assess(early, terms, others=np.full(19, 1e6))
+    assert among_bad.is_discovery[0]
+    in_a_large_fleet = assess(early, terms, others=np.ones(1_000))
+    assert not in_a_large_fleet.is_discovery[0]
+
+
 def test_absent_bars_change_nothing(expected):
     returns = healthy(seed=10)
     gappy = np.full((1, 2 * N_BARS), np.nan)
