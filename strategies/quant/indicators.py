@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
+from inspect import unwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from strategies.quant.indicator_specs import (
 )
 from strategies.quant.memo import bar_arrays as bar_arrays
 from strategies.quant.memo import memo as memo
-from strategies.quant.memo import remembered
+from strategies.quant.memo import recalled, remembered
 from strategies.quant.panel import Panel
 from strategies.quant.seeding import atr_published, macd_published
 
@@ -76,7 +77,7 @@ def rsi(close: FloatArray, period: int = 14) -> FloatArray:
     ----------
     .. [1] Wilder (1978), "New Concepts in Technical Trading Systems", ch. 6.
     """
-    return remembered(("rsi", id(close), period), close, lambda: talib.RSI(_whole(close), period))
+    return recalled(_rsi, close, period)
 
 
 def sma(series: FloatArray, period: int) -> FloatArray:
@@ -94,9 +95,7 @@ def sma(series: FloatArray, period: int) -> FloatArray:
     ndarray of shape (n_bars,)
         In the unit of `series`.
     """
-    return remembered(
-        ("sma", id(series), period), series, lambda: talib.SMA(_whole(series), period)
-    )
+    return recalled(_sma, series, period)
 
 
 def ema(series: FloatArray, period: int) -> FloatArray:
@@ -114,9 +113,7 @@ def ema(series: FloatArray, period: int) -> FloatArray:
     ndarray of shape (n_bars,)
         NaN for the first `period` - 1 bars.
     """
-    return remembered(
-        ("ema", id(series), period), series, lambda: talib.EMA(_whole(series), period)
-    )
+    return recalled(_ema, series, period)
 
 
 def macd(close: FloatArray, fast: int = 12, slow: int = 26, signal: int = 9) -> Macd:
@@ -146,8 +143,7 @@ def macd(close: FloatArray, fast: int = 12, slow: int = 26, signal: int = 9) -> 
     """
     if fast >= slow:
         raise ValueError(f"fast must be shorter than slow, were {fast} and {slow}")
-    key = ("macd", id(close), fast, slow, signal)
-    return remembered(key, close, lambda: Macd(*macd_published(_whole(close), fast, slow, signal)))
+    return recalled(_macd, close, fast, slow, signal)
 
 
 def bollinger(close: FloatArray, period: int = 20, deviations: float = 2.0) -> Bands:
@@ -167,10 +163,7 @@ def bollinger(close: FloatArray, period: int = 20, deviations: float = 2.0) -> B
     Bands
         NaN for the first `period` - 1 bars.
     """
-    key = ("bollinger", id(close), period, deviations)
-    return remembered(
-        key, close, lambda: Bands(*talib.BBANDS(_whole(close), period, deviations, deviations))
-    )
+    return recalled(_bollinger, close, period, deviations)
 
 
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int = 14) -> FloatArray:
@@ -203,16 +196,12 @@ def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int = 14) 
 
 def highest(series: FloatArray, period: int) -> FloatArray:
     """Return the largest of the last `period` values, the current one included."""
-    return remembered(
-        ("highest", id(series), period), series, lambda: talib.MAX(_whole(series), period)
-    )
+    return recalled(_highest, series, period)
 
 
 def lowest(series: FloatArray, period: int) -> FloatArray:
     """Return the smallest of the last `period` values, the current one included."""
-    return remembered(
-        ("lowest", id(series), period), series, lambda: talib.MIN(_whole(series), period)
-    )
+    return recalled(_lowest, series, period)
 
 
 def compute(name: str, bars: pd.DataFrame, **params: float) -> dict[str, FloatArray]:
@@ -376,6 +365,25 @@ def _whole(series: FloatArray) -> FloatArray:
     if not math.isfinite(series.dot(series)):
         raise ValueError("an indicator needs a series without gaps: a value is not finite")
     return series
+
+
+def _gapless(function: Callable[..., Any]) -> Callable[..., Any]:
+    # The compiled function itself: `talib` wraps it in a search for frames among the arguments.
+    inner = unwrap(function)
+    return lambda series, *params: inner(_whole(series), *params)
+
+
+_rsi, _sma, _ema = _gapless(talib.RSI), _gapless(talib.SMA), _gapless(talib.EMA)
+_highest, _lowest = _gapless(talib.MAX), _gapless(talib.MIN)
+_bands = _gapless(talib.BBANDS)
+
+
+def _macd(close: FloatArray, fast: int, slow: int, signal: int) -> Macd:
+    return Macd._make(macd_published(_whole(close), fast, slow, signal))
+
+
+def _bollinger(close: FloatArray, period: int, deviations: float) -> Bands:
+    return Bands._make(_bands(close, period, deviations, deviations))
 
 
 def _column(bars: pd.DataFrame, name: str) -> FloatArray:

@@ -88,3 +88,29 @@ def remembered(key: Any, source: Any, make: Callable[[], Any]) -> Any:
     if key not in memory:
         memory[key] = (source, make())
     return memory[key][1]
+
+
+def recalled(make: Callable[..., Any], source: FloatArray, *params: float) -> Any:
+    """Return `make(source, *params)`, see `remembered`.
+
+    Parameters
+    ----------
+    make : callable
+        A function of a module, so that it is the same object at every call.
+    source : ndarray of shape (n_bars,)
+        A series.
+    *params : int or float
+        Parameters.
+
+    Returns
+    -------
+    object
+        The value.
+    """
+    memory = _memo.get()
+    if memory is None:
+        return make(source, *params)
+    key = (make, id(source), params)
+    if key not in memory:
+        memory[key] = (source, make(source, *params))
+    return memory[key][1]

@@ -142,7 +142,7 @@ def test_a_restated_bar_is_recorded_as_a_repaint_and_the_signal_stays(
             start=bar.opened_at,
             end=bar.closed_at,
         )
-    job = Job.objects.get()
+    job = Job.objects.get(task__endswith="recheck_signals")
     jobs.run_job(str(job.pk))
     jobs.run_job(str(job.pk))
     repaint = SignalRepaint.objects.get()
