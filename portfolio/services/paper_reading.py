@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from uuid import UUID
 
 import numpy as np
@@ -28,7 +28,7 @@ from portfolio.models import (
 from portfolio.services.paper_books import BarRow, PaperBook, Sized
 from strategies.models import StrategySignal
 from strategies.quant.panel import Panel
-from strategies.quant.sizing import KellyFraction, VolatilityTarget, ewma_volatility
+from strategies.quant.sizing import KellyFraction, Sizing, VolatilityTarget, ewma_volatility
 
 # After so many bars the first one weighs 0.94 ** 600, nothing to a double.
 VOLATILITY_BARS = 600
@@ -63,6 +63,7 @@ class Universe:
     series: dict[str, BarSeries] = field(default_factory=dict)
     instruments: dict[str, Instrument] = field(default_factory=dict)
     held: dict[UUID, dict[UUID, Position]] = field(default_factory=dict)
+    _symbols: dict[UUID, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, accounts: Sequence[Account], timeframe: str) -> Universe:
@@ -81,6 +82,12 @@ class Universe:
 
     def of(self, account: Account) -> tuple[str, ...]:
         """Return the instruments of one account: its strategy's, and what it holds besides."""
+        known = self._symbols.get(account.pk)
+        if known is None:
+            known = self._symbols[account.pk] = self._of(account)
+        return known
+
+    def _of(self, account: Account) -> tuple[str, ...]:
         own = [symbol for symbol in symbols_of(account) if symbol in self.instruments]
         held = self.held.get(account.pk, {}).values()
         others = {one.instrument.symbol for one in held if one.quantity} - set(own)
@@ -269,15 +276,24 @@ def _sized(
     until: datetime,
     scale: float,
 ) -> Sized:
-    volatility, closes = math.nan, np.ones(1)
-    if history is not None:
-        times, whole = history
-        own = [n for n, time in enumerate(times) if book.account.opened_at < time <= until]
-        closes = whole[own] if own else np.full(1, np.nan)
-        volatility = float(ewma_volatility(closes[:, None])[-1, 0])
-    panel = _panel(closes)
-    weights = book.config.sizing.weights(panel, periods_per_year=book.config.periods_per_year)
+    config = book.config
+    if history is None:
+        # Sizing rules are frozen, which their protocol does not say.
+        weight = _constant_weight(config.sizing, config.periods_per_year)  # type: ignore[arg-type]
+        return Sized(weight * scale)
+    times, whole = history
+    own = [n for n, time in enumerate(times) if book.account.opened_at < time <= until]
+    closes = whole[own] if own else np.full(1, np.nan)
+    volatility = float(ewma_volatility(closes[:, None])[-1, 0])
+    weights = config.sizing.weights(_panel(closes), periods_per_year=config.periods_per_year)
     return Sized(float(weights[-1, 0]) * scale, volatility)
+
+
+@cache
+def _constant_weight(sizing: Sizing, periods_per_year: float) -> float:
+    """Return the weight of a rule that looks at no prices."""
+    weights = sizing.weights(_panel(np.ones(1)), periods_per_year=periods_per_year)
+    return float(weights[-1, 0])
 
 
 def _panel(closes: FloatArray) -> Panel:

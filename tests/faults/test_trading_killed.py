@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,6 +45,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVE_DAYS = 120
+N_SESSIONS = 82
 SPEED = "1728000"  # twenty sessions a second
 COSTS = {"commission_bps": 1.0, "slippage_bps": 2.0, "borrow_bps_per_year": 50.0}
 PLUGINS = {
@@ -54,6 +57,10 @@ PLUGINS = {
 
 @pytest.fixture
 def live_accounts() -> list[Account]:
+    return stage_accounts()
+
+
+def stage_accounts() -> list[Account]:
     """Store the sample and put three strategies on paper where the replay will begin."""
     rows = sample_bars()
     rows = rows[rows["symbol"].isin(SYMBOLS) & (pd.to_datetime(rows["date"]).dt.year >= 2016)]
@@ -112,9 +119,11 @@ def wait_for_step(after: datetime | None) -> None:
 
 def finish() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    call_command("replay_bars", f"--live-days={LIVE_DAYS}", "--json", stdout=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    said = StringIO()
+    call_command("replay_bars", f"--live-days={LIVE_DAYS}", "--json", stdout=said)
     for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
         signal.signal(number, handler)
+    assert json.loads(said.getvalue())["state"] == "replay finished"
     execution.sweep(at=now())
 
 
@@ -137,6 +146,8 @@ def check_whole(live_accounts: list[Account]) -> dict[str, int]:
         assert content(account) == derived
         counts["bars"] += len(points)
         counts["fills"] += fills.count()
+    # Three accounts over the sessions of the live days.
+    assert counts["bars"] == 3 * N_SESSIONS
     assert counts["fills"] > 10
     return counts
 
