@@ -140,7 +140,9 @@ def delete_transport(request: HttpRequest, transport_id: UUID) -> Status[None]:
     return Status(204, None)
 
 
-@transports_router.post("/{uuid:transport_id}/test", response=TransportTested, url_name="test_transport")
+@transports_router.post(
+    "/{uuid:transport_id}/test", response=TransportTested, url_name="test_transport"
+)
 def send_test(request: HttpRequest, transport_id: UUID) -> dict[str, Any]:
     """Send a test message now and say what became of it."""
     error = transports.send_test(_transport(request, transport_id), at=now())
