@@ -6,8 +6,9 @@ Every bar is stored the way an import stores it, a session of 16 instruments at 
 runs from the announcement that it is stored until the signals are committed, that is while
 `give_signals` reads the strategies, their last signals and the new bars, computes, stores and
 tells, and whoever acts on stored signals looks for orders. What other receivers of the stored
-bars do (fills, monitors) is not in it. Time on a core is this process alone; PostgreSQL's is only in the wall time. The strategies differ in their
-parameters, so that nothing is computed once for several of them. Limits: 1 s, 10 times.
+bars do (fills, monitors) is not in it. Time on a core is this process alone; PostgreSQL's is only
+in the wall time. The strategies differ in their parameters, so that nothing is computed once for
+several of them. Limits: 1 s, 10 times.
 """
 
 from __future__ import annotations

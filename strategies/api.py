@@ -154,11 +154,17 @@ def _succeeded(run: BacktestRun) -> Results:
 
 
 def _plugin(cls: type[Any]) -> dict[str, Any]:
+    found = plugins.facts(cls.key)
     return {
         "key": cls.key,
         "label": cls.label,
         "description": cls.description,
         "is_panel": registry.is_panel_plugin(cls),
+        "origin": found.origin,
+        "source": found.source,
+        "warmup_bars": found.warmup_bars,
+        "has_passed": found.has_passed,
+        "checks": [{"name": check.name, "passed": check.passed} for check in found.checks],
         "parameters": [jsonable(spec) for spec in parameter_specs(cls)],
         "parameter_schema": jsonable(parameter_schema(cls)),
     }

@@ -30,13 +30,25 @@ class ParameterOut(Schema):
     is_free: bool
 
 
+class PluginCheckOut(Schema):
+    """Whether a strategy type passed a check."""
+
+    name: str
+    passed: bool
+
+
 class PluginOut(Schema):
-    """A strategy type with its parameters, also as a JSON schema."""
+    """A strategy type with its parameters, also as a JSON schema; warm-up with the defaults."""
 
     key: str
     label: str
     description: str
     is_panel: bool
+    origin: str
+    source: str
+    warmup_bars: int
+    has_passed: bool
+    checks: list[PluginCheckOut]
     parameters: list[ParameterOut]
     parameter_schema: dict[str, Any]
 

@@ -4,8 +4,7 @@ TA-Lib's seeding differs from the published tables in two places, and the publis
 used here: MACD is the difference of two EMAs that are each seeded with the mean of their first
 values (TA-Lib seeds the fast one later), and ATR counts the first bar's range (TA-Lib drops
 it). RSI, Bollinger Bands (population deviation), SMA, EMA and the stochastic agree with the
-tables as they are. An interior NaN makes TA-Lib's RSI 0.0 for every later bar, so gaps are
-refused at this door.
+tables as they are. A NaN makes TA-Lib's RSI 0.0 for every later bar, so gaps are refused here.
 """
 
 from __future__ import annotations

@@ -58,11 +58,12 @@ def rejected() -> tuple[LoadProblem, ...]:
 
 def known() -> list[PluginFacts]:
     """Return every plug-in that can be used, by key."""
-    return [_facts(key) for key in registry.plugin_keys()]
+    return [facts(key) for key in registry.plugin_keys()]
 
 
 @lru_cache(maxsize=256)
-def _facts(key: str) -> PluginFacts:
+def facts(key: str) -> PluginFacts:
+    """Return what is known of one plug-in; it is checked when first asked for."""
     cls = registry.plugin(key)
     return PluginFacts(
         key=key,

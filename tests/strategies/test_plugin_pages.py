@@ -45,6 +45,17 @@ def test_the_strategies_page_leads_to_the_types(alice):
     assert "/strategies/types/" in signed_in(alice).get("/strategies/").content.decode()
 
 
+def test_the_api_tells_source_warm_up_and_checks(client, alice):
+    found = client.get("/api/v1/plugins", headers=bearer(make_token(alice)[1])).json()
+    (rsi,) = [one for one in found if one["key"] == "rsi_mean_reversion"]
+    assert rsi["origin"] == "built in"
+    assert rsi["source"].endswith("strategies/quant/plugins/rsi_mean_reversion.py")
+    assert rsi["warmup_bars"] == 20 * 14
+    assert rsi["has_passed"]
+    assert rsi["checks"]
+    assert all(check["passed"] for check in rsi["checks"])
+
+
 def test_the_api_tells_what_is_rejected(client, alice, rejected):
     found = client.get("/api/v1/plugins/rejected", headers=bearer(make_token(alice)[1])).json()
     assert found == [
