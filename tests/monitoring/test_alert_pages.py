@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 
+from alphastrat.core import events
 from monitoring.models import Alert, AlertEvent, Silence, ThresholdRule
 from monitoring.services import rules
 from tests.factories import make_user, signed_in
@@ -444,3 +445,10 @@ def test_alerts_can_be_read_in_the_administration(alice):
     assert admin.get("/admin/monitoring/alert/").status_code == 200
     assert admin.get(f"/admin/monitoring/alert/{alert.pk}/change/").status_code == 200
     assert breach(alice).cause == alert.cause
+
+
+def test_a_first_look_shows_rules_that_watch(alice, django_capture_on_commit_callbacks):
+    for _ in range(2):
+        with django_capture_on_commit_callbacks(execute=True):
+            events.send_on_commit(events.demo_seeded, user_id=alice.pk)
+    assert ThresholdRule.objects.filter(owner=alice, template="balanced").count() >= 5
