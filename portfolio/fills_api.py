@@ -115,7 +115,7 @@ class FillOut(Schema):
     is_cancelled: bool
 
 
-class EquityOut(Schema):
+class AccountEquityOut(Schema):
     marked_at: datetime
     equity: float
     cash: float
@@ -298,7 +298,7 @@ def record_equity(
     return _answer(accounting.record_equity(account, points, source="api", at=now()))
 
 
-@router.get("/{uuid:strategy_id}/equity", response=list[EquityOut], url_name="list_equity")
+@router.get("/{uuid:strategy_id}/equity", response=list[AccountEquityOut], url_name="list_equity")
 @paged
 def list_equity(request: HttpRequest, strategy_id: UUID) -> Any:
     """List what a strategy's accounts were worth at each close, newest first."""
