@@ -14,6 +14,7 @@ from scipy import stats
 
 from alphastrat.quant.statistics import deflated_sharpe, effective_trials, expected_maximum_sharpe
 from alphastrat.quant.types import FloatArray, IntArray
+from strategies.quant.compiled import compiled
 
 DEFAULT_BLOCKS = 16
 CELLS_AT_ONCE = 2**18
@@ -373,13 +374,26 @@ def _effective(trial_returns: FloatArray) -> float:
 def _sharpes(
     member: FloatArray, sums: FloatArray, squares: FloatArray, sizes: FloatArray, rate: float
 ) -> FloatArray:
-    n_bars = (member @ sizes)[:, None]
-    mean = member @ sums.T / n_bars
-    variance = np.maximum(member @ squares.T / n_bars - mean**2, 0.0) * n_bars / (n_bars - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sharpe = (mean - rate) / np.sqrt(variance)
-    # A trial that never traded is neither better nor worse than cash.
-    return np.where(variance > 1e-24, sharpe, 0.0)
+    sharpes = member @ sums.T
+    _finish_sharpes(sharpes, member @ squares.T, member @ sizes, rate)
+    return sharpes
+
+
+@compiled
+def _finish_sharpes(
+    sharpes: FloatArray, squares: FloatArray, n_bars: FloatArray, rate: float
+) -> None:
+    """Turn sums of returns into Sharpe ratios in place: one pass, no array on the way."""
+    for i in range(sharpes.shape[0]):
+        n = n_bars[i]
+        for j in range(sharpes.shape[1]):
+            mean = sharpes[i, j] / n
+            spread = max(squares[i, j] / n - mean * mean, 0.0) * n
+            # A trial that never traded is neither better nor worse than cash.
+            if spread > 1e-24 * (n - 1.0) and n > 1.0:
+                sharpes[i, j] = (mean - rate) / np.sqrt(spread / (n - 1.0))
+            else:
+                sharpes[i, j] = 0.0
 
 
 def _chosen_part(
