@@ -78,7 +78,12 @@ class ProductApi(NinjaAPI):
         schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         for path in schema["paths"].values():
             for operation in path.values():
-                operation["responses"].setdefault("default", refusal)
+                answers = operation["responses"]
+                answers.setdefault("default", refusal)
+                for code, answer in answers.items():
+                    # An operation's own refusal stands beside that of the parser.
+                    if str(code).startswith("4"):
+                        answer.setdefault("content", {}).update(refusal["content"])
         return schema
 
 

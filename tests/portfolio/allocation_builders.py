@@ -15,7 +15,9 @@ from alphastrat.quant.types import FloatArray
 from portfolio.models import Account, EquityPoint, Portfolio
 from portfolio.services.portfolios import MemberDraft, PortfolioDraft, create_portfolio
 from strategies.models import BacktestRun, Strategy
-from strategies.services.run_archive import Curves, pack_curves
+from strategies.quant.signals import Signals
+from strategies.quant.simulator import SimulationConfig, SimulationResult, simulate
+from strategies.services.run_archive import Curves, pack_curves, pack_round_trips
 from tests.strategies.builders import make_strategy
 
 LAST_DAY = date(2026, 6, 30)
@@ -57,9 +59,17 @@ def make_backtest(strategy: Strategy, returns: FloatArray, **fields: Any) -> Bac
         "finished_at": times[-1],
         "periods_per_year": 252.0,
         "curves": pack_curves(curves),
-        "trades": b"",
+        "trades": pack_round_trips(untraded()),
     }
     return BacktestRun.objects.create(**{**values, **fields})
+
+
+def untraded() -> SimulationResult:
+    """Return what an account did that never traded."""
+    index = pd.date_range("2024-01-01", periods=2, tz="UTC")
+    bars = pd.DataFrame(1.0, index, ["open", "high", "low", "close", "volume"])
+    nothing = Signals(index, np.zeros(2, np.uint8), np.zeros(2))
+    return simulate(bars, nothing, config=SimulationConfig(periods_per_year=252))
 
 
 def make_live(strategy: Strategy, returns: FloatArray, **fields: Any) -> Account:

@@ -103,7 +103,7 @@ def test_a_transition_happens_where_it_is_allowed_and_nowhere_else(strategy, bef
     Strategy.objects.update(state=before)
     strategy.refresh_from_db()
     if after in TRANSITIONS[before]:
-        lifecycle.move_strategy(strategy, after, at=now())
+        lifecycle.move_strategy(strategy, after, at=now(), reason="Looked at by hand")
         assert strategy.state == after
     else:
         with pytest.raises(ConflictError):
