@@ -31,7 +31,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            # In a thread: the signal may come while this one holds the event's own lock.
+            signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
         try:
             timeframe = Timeframe(options["timeframe"])
             source = feed_source(
