@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -19,6 +18,7 @@ from redis import RedisError
 
 from alphastrat.core.heartbeats import beat
 from alphastrat.core.jobs import warm_up
+from alphastrat.core.stopping import stop_on_signal
 from alphastrat.servers.process import die_with
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,7 @@ class Command(BaseCommand):
         post_spawn.connect(_rehearse)
         cluster = Cluster()
         cluster.start()
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = stop_on_signal()
         while not stop.wait(BEAT_SECONDS):
             _beat(cluster)
         cluster.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import threading
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import now
 
 from alphastrat.core.errors import InvalidInput
+from alphastrat.core.stopping import stop_on_signal
 from alphastrat.marketdata.management.commands.run_feed import replay_speed
 from alphastrat.marketdata.services.feed_replay import ReplayFeed
 from alphastrat.quant.types import Timeframe
@@ -31,9 +31,7 @@ class Command(BaseCommand):
         pace.add_argument("--bars-per-second", type=float)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = stop_on_signal()
         try:
             timeframe = Timeframe(options["timeframe"])
             speed = replay_speed(options, timeframe)

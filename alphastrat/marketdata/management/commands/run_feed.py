@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from alphastrat.core.errors import InvalidInput
+from alphastrat.core.stopping import stop_on_signal
 from alphastrat.marketdata.services.feed import Progress, run_feed
 from alphastrat.marketdata.services.feed_live import feed_source
 from alphastrat.quant.types import Timeframe
@@ -29,10 +28,7 @@ class Command(BaseCommand):
         pace.add_argument("--bars-per-second", type=float)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # In a thread: the signal may come while this one holds the event's own lock.
-            signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
+        stop = stop_on_signal()
         try:
             timeframe = Timeframe(options["timeframe"])
             source = feed_source(
