@@ -9,6 +9,7 @@ from django import forms
 from monitoring.models import ThresholdRule
 from monitoring.models.rule import Comparator, RuleScope, ThresholdRuleQuerySet
 from monitoring.quant.metric_catalogue import METRICS
+from monitoring.services.rules import FIELDS
 from portfolio.models import Portfolio
 from strategies.models import Strategy
 
@@ -53,23 +54,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = ThresholdRule
-        fields = (
-            "name",
-            "scope",
-            "strategy",
-            "portfolio",
-            "metric",
-            "comparator",
-            *BOUNDS,
-            "window_bars",
-            "minimum_observations",
-            "pending_seconds",
-            "cooldown_seconds",
-            "escalate_after_seconds",
-            "active_calendar",
-            "no_data_policy",
-            "is_enabled",
-        )
+        fields = FIELDS
         labels = {
             "scope": "Looks at",
             "comparator": "In breach",
