@@ -10,14 +10,13 @@ import numpy as np
 from django.http.response import HttpResponseBase
 
 from alphastrat.core import charts, exports, previews
-from alphastrat.core.charts import Panel
+from alphastrat.core.charts import Chart, Panel
 from alphastrat.core.formatting import format_value
 from alphastrat.core.tables import Column
 from alphastrat.quant.types import FloatArray, IntArray
 from monitoring.models import Alert
 from monitoring.quant.metric_catalogue import METRICS
 from monitoring.services.metric_series import series_of_alert
-from strategies.charts import Chart
 
 BARS_BEFORE, BARS_AFTER = 90, 30
 AXES = {"percent": "percent", "ratio": "ratio", "basis_points": "ratio", "count": "count"}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.utils.safestring import SafeString
 
-from alphastrat.core import charts, previews
-from alphastrat.core.charts import Figure, Panel
+from alphastrat.core import charts
+from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import percent, signed_percent
 from alphastrat.quant.types import FloatArray
 from monitoring.quant import budget, status
@@ -21,21 +18,6 @@ from monitoring.services.gap_ledger import ExplainedGap
 from monitoring.services.performance_validator import Examined
 
 DETECTOR_NAMES = ("Mean return", "Win rate", "Round trips", "Fills", "Missed and extra")
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """One figure: what the page shows at once, and what it fetches when it is looked at."""
-
-    key: str
-    title: str
-    caption: str
-    svg: SafeString
-    draw: Callable[[], Figure]
-    columns: tuple[str, ...]
-    rows: Callable[[], Iterable[Sequence[Any]]]
-    ranges: bool = False
-    is_empty: bool = False
 
 
 def envelope(found: Examined) -> Chart:
@@ -61,10 +43,11 @@ def envelope(found: Examined) -> Chart:
         return charts.figure(traces, panels=(Panel("Growth from 1", "ratio"),), summary=caption)
 
     return Chart(
+        ranges=False,
         key="envelope",
         title="Live against its envelope",
         caption=caption,
-        svg=_preview({"backtest": rows["centre"], "live": growth}),
+        svg=charts.preview({"backtest": rows["centre"], "live": growth}),
         draw=draw,
         columns=("time", "live", "expected", "low_95", "high_95", "low_50", "high_50"),
         rows=lambda: zip(
@@ -108,10 +91,11 @@ def evidence(found: Examined) -> Chart:
         return charts.figure(traces, panels=panels, summary=caption, shapes=shapes)
 
     return Chart(
+        ranges=False,
         key="evidence",
         title="Evidence against the promise",
         caption=caption,
-        svg=_preview({"live": np.log10(combined)}),
+        svg=charts.preview({"live": np.log10(combined)}),
         draw=draw,
         columns=("time", "e_value", *(name for name in shares)),
         rows=lambda: zip(times, combined, *shares.values(), strict=True),
@@ -142,10 +126,11 @@ def fills(found: Examined) -> Chart:
         )
 
     return Chart(
+        ranges=False,
         key="fills",
         title="Fills against the shadow",
         caption=caption,
-        svg=_preview({"live": mean}),
+        svg=charts.preview({"live": mean}),
         draw=draw,
         columns=("time", "mean_bps", "low_bps", "high_bps"),
         rows=lambda: zip(times, mean, low, high, strict=True),
@@ -178,10 +163,11 @@ def drift(found: Examined) -> Chart:
 
     is_empty = not len(times) or bool(np.isnan(promise["deviation"][0]))
     return Chart(
+        ranges=False,
         key="drift",
         title="CUSUM of returns",
         caption=caption if not is_empty else "There is no promise to compare with yet.",
-        svg=_preview({"profit": upper, "loss": -lower}),
+        svg=charts.preview({"profit": upper, "loss": -lower}),
         draw=draw,
         columns=("time", "upper", "lower"),
         rows=lambda: zip(times, upper, lower, strict=True),
@@ -209,10 +195,11 @@ def overlay(gap: ExplainedGap) -> Chart:
         return charts.figure(traces, panels=panels, summary=caption)
 
     return Chart(
+        ranges=False,
         key="overlay",
         title="Live over its shadow",
         caption=caption,
-        svg=_preview({"backtest": gap.shadow, "live": gap.live}),
+        svg=charts.preview({"backtest": gap.shadow, "live": gap.live}),
         draw=draw,
         columns=("time", "live", "shadow", "difference_bps"),
         rows=lambda: zip(times, gap.live, gap.shadow, difference, strict=True),
@@ -236,10 +223,11 @@ def waterfall(gap: ExplainedGap) -> Chart:
         )
 
     return Chart(
+        ranges=False,
         key="waterfall",
         title="From shadow to live",
         caption=caption,
-        svg=_preview({"pnl": np.cumsum(values[:-1])}),
+        svg=charts.preview({"pnl": np.cumsum(values[:-1])}),
         draw=draw,
         columns=("cause", "bps"),
         rows=lambda: zip(labels, values, strict=True),
@@ -282,8 +270,3 @@ def _shares(found: Examined) -> dict[str, FloatArray]:
         over = part.log_r[0][found.kept] - level
         shares[name] = np.exp(np.clip(over, -14.0, 3.0))
     return shares
-
-
-def _preview(series: dict[str, Any]) -> SafeString:
-    plain = {role: np.asarray(values, float).tolist() for role, values in series.items()}
-    return previews.svg_preview(plain)

@@ -10,10 +10,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from alphastrat.core import charts, previews
-from alphastrat.core.charts import Figure, Panel
+from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import percent, ratio, signed_percent
 from portfolio.services.correlation import PairStudy
-from strategies.charts import Chart
 
 # Slices of a ring that can be told apart; the rest are one.
 N_SLICES = 6

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,28 +11,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from alphastrat.core import charts, previews
-from alphastrat.core.charts import Figure, Panel
+from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import day, money, percent, ratio, signed_percent, signed_points
 from strategies.services.results import Results
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 ROLLING_SHARE_OF_YEAR = 0.5
 N_BINS = 41
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """One figure: what the page shows at once, and what it fetches when it is looked at."""
-
-    key: str
-    title: str
-    caption: str
-    svg: SafeString
-    draw: Callable[[], Figure]
-    columns: tuple[str, ...]
-    rows: Callable[[], Iterable[Sequence[Any]]]
-    ranges: bool = True
-    is_empty: bool = False
 
 
 def equity(results: Results) -> Chart:
@@ -69,7 +53,7 @@ def equity(results: Results) -> Chart:
         key="equity",
         title="Equity against benchmark",
         caption=caption,
-        svg=preview(series),
+        svg=charts.preview(series),
         draw=draw,
         columns=("time", "equity", "benchmark", "gross_exposure", "net_exposure", "drawdown"),
         rows=lambda: zip(
@@ -103,7 +87,9 @@ def underwater(results: Results) -> Chart:
         key="underwater",
         title="Underwater",
         caption=caption,
-        svg=preview(series if held is None else {**series, "benchmark": held}, area="drawdown"),
+        svg=charts.preview(
+            series if held is None else {**series, "benchmark": held}, area="drawdown"
+        ),
         draw=draw,
         columns=("time", "drawdown", "benchmark_drawdown"),
         rows=lambda: zip(
@@ -142,7 +128,7 @@ def rolling_sharpe(results: Results) -> Chart:
         key="rolling-sharpe",
         title="Rolling Sharpe ratio",
         caption=caption,
-        svg=preview({"equity": values}),
+        svg=charts.preview({"equity": values}),
         draw=draw,
         columns=("time", "sharpe_ratio"),
         rows=lambda: zip(results.times, values, strict=True),
@@ -176,7 +162,7 @@ def monthly(results: Results) -> Chart:
         key="monthly",
         title="Monthly returns",
         caption=caption,
-        svg=preview({"equity": months}),
+        svg=charts.preview({"equity": months}),
         draw=draw,
         columns=("year", *(month.lower() for month in MONTHS), "total"),
         rows=lambda: ([int(year), *row] for year, row in zip(years, table, strict=True)),
@@ -211,7 +197,7 @@ def distribution(results: Results) -> Chart:
         key="distribution",
         title="Distribution of returns",
         caption=caption,
-        svg=preview({"equity": counts}),
+        svg=charts.preview({"equity": counts}),
         draw=draw,
         columns=("return",),
         rows=lambda: ((value,) for value in returns),
@@ -303,7 +289,7 @@ def by_symbol(results: Results) -> Chart:
         key="by-symbol",
         title="P&L by instrument",
         caption=caption,
-        svg=preview({"equity": np.cumsum([row["pnl"] for row in rows])}),
+        svg=charts.preview({"equity": np.cumsum([row["pnl"] for row in rows])}),
         draw=draw,
         columns=("symbol", "n_trades", "pnl", "win_rate", "average_return", "commission"),
         rows=lambda: (tuple(row.values()) for row in rows),
@@ -321,12 +307,6 @@ CHARTS: dict[str, Callable[[Results], Chart]] = {
     "excursions": excursions,
     "by-symbol": by_symbol,
 }
-
-
-def preview(series: Mapping[str, Any], *, area: str = "") -> SafeString:
-    """Return the picture that stands for a figure until it is looked at."""
-    plain = {role: np.asarray(values, float).tolist() for role, values in series.items()}
-    return previews.svg_preview(plain, area=area)
 
 
 def _equity_words(results: Results) -> str:

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alphastrat.core import charts
-from alphastrat.core.charts import Figure, Panel
+from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import signed_percent
 from alphastrat.quant.types import FloatArray
-from strategies.charts import Chart, preview
 from strategies.services.comparison import Comparison, Subject
 
 LONGEST_NAME = 40
@@ -85,7 +84,7 @@ def _chart(
         key=key,
         title=title,
         caption=caption,
-        svg=preview(
+        svg=charts.preview(
             {f"series-{i}": table[letter].to_numpy() for i, letter in enumerate(lines, start=1)}
         ),
         draw=draw,

@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 from alphastrat.core import charts
-from alphastrat.core.charts import Figure, Panel
+from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import money, percent, signed_percent
-from strategies.charts import Chart, preview
 from strategies.services.results import Results
 
 
@@ -52,7 +51,7 @@ def bands(results: Results) -> Chart:
         key="bands",
         title="Other orders of the same bars",
         caption=caption,
-        svg=preview({"benchmark": rows[:, 2], "drawdown": rows[:, 0], "equity": rows[:, 4]}),
+        svg=charts.preview({"benchmark": rows[:, 2], "drawdown": rows[:, 0], "equity": rows[:, 4]}),
         draw=draw,
         columns=("bar", "p5", "p25", "p50", "p75", "p95"),
         rows=lambda: ((int(step), *row) for step, row in zip(steps, rows, strict=True)),
@@ -86,7 +85,7 @@ def costs(results: Results) -> Chart:
         key="costs",
         title="If trading cost more",
         caption=caption,
-        svg=preview({"equity": totals}),
+        svg=charts.preview({"equity": totals}),
         draw=draw,
         columns=("added_bps", "total_return"),
         rows=lambda: zip(added, totals, strict=True),
@@ -107,7 +106,7 @@ def _empty(key: str, title: str, caption: str) -> Chart:
         key=key,
         title=title,
         caption=caption,
-        svg=preview({}),
+        svg=charts.preview({}),
         draw=lambda: charts.figure([], summary=caption),
         columns=(),
         rows=lambda: (),

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from alphastrat.core import charts
-from alphastrat.core.charts import Figure, Panel
+from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import format_value, money, percent, ratio, signed_percent
-from strategies.charts import Chart, preview
 from strategies.models import Sweep, WalkForward
 from strategies.models.sweep import Method
 from strategies.services.search_space import axis_label
@@ -49,7 +48,7 @@ def stitched_equity(analysis: WalkForward) -> Chart:
         key="stitched",
         title="Out-of-sample equity",
         caption=caption,
-        svg=preview(series),
+        svg=charts.preview(series),
         draw=draw,
         columns=("time", "fold", "equity", "benchmark", "return"),
         rows=lambda: frame.itertuples(index=False),
@@ -80,7 +79,7 @@ def sharpe_by_fold(analysis: WalkForward) -> Chart:
         key="sharpe-by-fold",
         title="In sample against out of sample",
         caption=caption,
-        svg=preview({"benchmark": _known(inside), "equity": _known(outside)}),
+        svg=charts.preview({"benchmark": _known(inside), "equity": _known(outside)}),
         draw=draw,
         columns=("fold", "in_sample_sharpe", "out_of_sample_sharpe"),
         rows=lambda: zip([fold["number"] for fold in folds], inside, outside, strict=True),
@@ -121,7 +120,7 @@ def parameter_drift(analysis: WalkForward) -> Chart:
         key="drift",
         title="Parameter drift",
         caption=caption,
-        svg=preview(series),
+        svg=charts.preview(series),
         draw=draw,
         columns=("fold", *chosen),
         rows=lambda: (
@@ -238,7 +237,7 @@ def heat(surface: Surface, view: View) -> Chart:
         key="heat",
         title=f"{label} by {x_label}" if is_line else f"{label} over {x_label} and {y_label}",
         caption=caption,
-        svg=preview({"equity": known[np.isfinite(known)]}),
+        svg=charts.preview({"equity": known[np.isfinite(known)]}),
         draw=draw,
         columns=(view.x, f"{view.y}_" if is_line else view.y, view.metric),
         rows=numbers,
@@ -274,7 +273,7 @@ def sharpe_histogram(surface: Surface, luck: Mapping[str, Any] | None) -> Chart:
         key="sharpes",
         title="Sharpe ratios of all sets",
         caption=caption,
-        svg=preview({"equity": counts}),
+        svg=charts.preview({"equity": counts}),
         draw=draw,
         columns=("sharpe",),
         rows=lambda: ((value,) for value in known),
@@ -311,7 +310,7 @@ def overfitting(sweep: Sweep) -> Chart:
         key="overfitting",
         title="Rank out of sample of the best in sample",
         caption=caption,
-        svg=preview({"equity": counts}),
+        svg=charts.preview({"equity": counts}),
         draw=draw,
         columns=("logit", "n_splits"),
         rows=lambda: zip(middles, counts, strict=True),

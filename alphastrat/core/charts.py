@@ -6,13 +6,14 @@ from the design tokens of the reader's theme.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 from django.http import JsonResponse
+from django.utils.safestring import SafeString
 
 from alphastrat.core.previews import sparkline as sparkline
 from alphastrat.core.previews import svg_preview as svg_preview
@@ -53,6 +54,21 @@ ROLES = frozenset(
 
 Trace = dict[str, Any]
 Figure = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One figure: what the page shows at once, and what it fetches when it is looked at."""
+
+    key: str
+    title: str
+    caption: str
+    svg: SafeString
+    draw: Callable[[], Figure]
+    columns: tuple[str, ...]
+    rows: Callable[[], Iterable[Sequence[Any]]]
+    ranges: bool = True
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +286,12 @@ def time_mark(at: datetime | date, text: str) -> dict[str, Any]:
         "line": {"width": 1, "dash": "dot"},
         "label": {"text": text, "textposition": "end", "textangle": 0, "yanchor": "top"},
     }
+
+
+def preview(series: Mapping[str, Any], *, area: str = "") -> SafeString:
+    """Return the picture that stands for a figure until it is looked at."""
+    plain = {role: np.asarray(values, float).tolist() for role, values in series.items()}
+    return svg_preview(plain, area=area)
 
 
 def figure_response(drawn: Figure) -> JsonResponse:

@@ -16,12 +16,12 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from alphastrat.core import exports, live
 from alphastrat.core.access import Role
-from alphastrat.core.charts import figure_response
+from alphastrat.core.charts import Chart, figure_response
 from alphastrat.core.etags import not_modified, with_entity_tag
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.models import Job
 from alphastrat.core.tables import Column, read_order
-from strategies.charts import CHARTS, MONTHS, Chart
+from strategies.charts import CHARTS, MONTHS
 from strategies.luck_charts import LUCK_CHARTS
 from strategies.models import BacktestRun
 from strategies.services.examination import newest_sweep_of, sharpe_evidence

@@ -16,11 +16,11 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from alphastrat.core import exports, jobs, live
 from alphastrat.core.access import Role
+from alphastrat.core.charts import Chart
 from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
 from alphastrat.marketdata.models import BarSeries, Instrument
-from strategies.charts import Chart
 from strategies.forms import default_period, initial_of
 from strategies.models import Strategy
 from strategies.models.search import Search

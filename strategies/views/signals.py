@@ -14,10 +14,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from alphastrat.core import charts, exports, live
 from alphastrat.core.access import Role, role_required
+from alphastrat.core.charts import preview
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from alphastrat.marketdata.frames import find_series, load_bars
-from strategies.charts import preview
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import StrategySignalQuerySet
 from strategies.services.strategy_checks import request_checks

@@ -18,12 +18,11 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from alphastrat.core import exports, live
 from alphastrat.core.access import Role, role_required
-from alphastrat.core.charts import figure_response
+from alphastrat.core.charts import Chart, figure_response
 from alphastrat.core.etags import not_modified, with_entity_tag
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, Order, read_order
 from strategies import search_charts
-from strategies.charts import Chart
 from strategies.models import Sweep
 from strategies.models.sweep import Method
 from strategies.search_forms import SearchFilter, SweepForm
