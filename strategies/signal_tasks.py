@@ -10,13 +10,14 @@ from django.utils.timezone import now
 from alphastrat.core.job_progress import JobProgress
 from alphastrat.core.jobs import job_task
 from strategies.models import Strategy
+from strategies.quant.checks import CheckName
 from strategies.services import strategy_checks, strategy_engine
 
 
 @job_task
 def check_strategy(progress: JobProgress, *, version_id: str) -> dict[str, Any]:
     """Run the look-ahead, warm-up and determinism checks of a strategy's version."""
-    total = len(strategy_checks.CHECKS)
+    total = len(CheckName)
     found = strategy_checks.run_checks(
         version_id, report=lambda done, step: progress.update(done, total, step), at=now()
     )

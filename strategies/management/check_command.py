@@ -11,13 +11,14 @@ from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.jsonable import jsonable
 from strategies.models import Strategy, StrategyVersion
 from strategies.quant import registry
+from strategies.quant.checks import CheckName
 from strategies.services.strategy_checks import run_check
 
 
 class CheckCommand(BaseCommand):
     """Check a stored strategy or a plug-in with its defaults; exits with 1 if it fails."""
 
-    check_name: ClassVar[str]
+    check_name: ClassVar[CheckName]
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)

@@ -220,14 +220,17 @@ def pack_wishes(shape: int | tuple[int, ...], *wishes: BoolArray | None) -> Wish
     Raises
     ------
     ValueError
-        If an array has another shape.
+        If an array has another shape, or holds anything but true and false.
     """
     packed = np.zeros(shape, np.uint8)
     for bit, wish in zip(_BITS, wishes, strict=False):
         if wish is not None:
-            if wish.shape != packed.shape:
-                raise ValueError(f"a wish has shape {wish.shape}, the bars have {packed.shape}")
-            packed |= wish.view(np.uint8) * np.uint8(bit)
+            held = np.asarray(wish)
+            if held.shape != packed.shape:
+                raise ValueError(f"a wish has shape {held.shape}, the bars have {packed.shape}")
+            if held.dtype != np.bool_:
+                raise ValueError(f"a wish must be true or false at every bar, not {held.dtype}")
+            packed |= held.view(np.uint8) * np.uint8(bit)
     return packed
 
 
@@ -287,8 +290,13 @@ def fold_positions(signals: Signals, *, position: int = 0) -> PositionArray:
     ndarray of int8, shape (n_bars,)
         +1, 0 or -1; acted on at the open of the following bar.
     """
-    positions = np.zeros(len(signals), np.int8)
-    _fold(np.ascontiguousarray(signals.wishes), position, positions)
+    return fold_wishes(signals.wishes, position=position)
+
+
+def fold_wishes(wishes: WishArray, *, position: int = 0) -> PositionArray:
+    """Return the side wanted after each bar of shape (n_bars,), see `fold_positions`."""
+    positions = np.zeros(len(wishes), np.int8)
+    _fold(np.ascontiguousarray(wishes), position, positions)
     return positions
 
 

@@ -17,6 +17,7 @@ from strategies.quant.checks import CheckResult, check_all
 from strategies.quant.indicator_specs import synthetic_bars
 from strategies.quant.panel import Panel
 from strategies.quant.registry import is_panel_plugin, plugin_keys, register, staged
+from strategies.quant.signals import PanelSignals, Signals
 
 ENTRY_POINT_GROUP = "alphastrat.strategies"
 _MODULE_PREFIX = "alphastrat_user_strategies"
@@ -99,7 +100,7 @@ def _merged(reports: list[LoadReport]) -> LoadReport:
 
 
 def _load(source: str, load: Any) -> LoadReport:
-    # Code of others may raise anything; it must not keep the application from starting.
+    # Code of others may raise anything, or leave; it must not keep the application from starting.
     try:
         with staged() as classes:
             load()
@@ -107,11 +108,11 @@ def _load(source: str, load: Any) -> LoadReport:
         return LoadReport(
             (), (LoadProblem(source, error.lineno or 0, f"syntax error: {error.msg}"),)
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return LoadReport((), (_problem(source, error, None),))
     if not classes:
         return LoadReport((), (LoadProblem(source, 0, "no plug-in is registered in this file"),))
-    problems = [problem for cls in classes for problem in _problems(source, cls)]
+    problems = [problem for cls in classes for problem in _problems(source, cls, classes)]
     if problems:
         return LoadReport((), tuple(problems))
     for cls in classes:
@@ -135,14 +136,15 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _problems(source: str, cls: type[Any]) -> Iterator[LoadProblem]:
+def _problems(source: str, cls: type[Any], beside: list[type[Any]]) -> Iterator[LoadProblem]:
     line = _first_line(cls)
-    if cls.key in plugin_keys():
+    is_twice = sum(one.key == cls.key for one in beside) > 1
+    if is_twice or cls.key in plugin_keys():
         yield LoadProblem(source, line, f"strategy key {cls.key!r} is already registered")
         return
     try:
         results = check_plugin(cls)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         yield _problem(source, error, line)
         return
     for result in results:
@@ -164,10 +166,28 @@ def check_plugin(cls: type[Any]) -> list[CheckResult]:
     -------
     list of CheckResult
         Look-ahead, warm-up and determinism.
+
+    Raises
+    ------
+    TypeError
+        If its answer is not one of signals; whatever else its own code raises.
     """
     plugin = cls()
     panel = _test_panel(int(plugin.warmup_bars), 2 if is_panel_plugin(cls) else 1)
+    _check_answer(plugin, panel)
     return list(check_all(plugin, panel))
+
+
+def _check_answer(plugin: Any, panel: Panel) -> None:
+    wanted: type[Any]
+    if is_panel_plugin(plugin):
+        asked, wanted, answer = "panel_signals", PanelSignals, plugin.panel_signals(panel)
+    else:
+        first = panel.bars(panel.symbols[0])
+        asked, wanted, answer = "signals", Signals, plugin.signals(first)
+    if not isinstance(answer, wanted):
+        given = type(answer).__name__
+        raise TypeError(f"{asked}() must return {wanted.__name__}, it returned {given}")
 
 
 def _test_panel(warmup: int, n_assets: int) -> Panel:
@@ -181,7 +201,7 @@ def _test_panel(warmup: int, n_assets: int) -> Panel:
     return Panel.from_frames(frames)
 
 
-def _problem(source: str, error: Exception, line: int | None) -> LoadProblem:
+def _problem(source: str, error: BaseException, line: int | None) -> LoadProblem:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame.lineno for frame in frames if frame.filename == source and frame.lineno]
     where = own[-1] if own else line or 0

@@ -16,11 +16,6 @@ from strategies.quant import checks, registry
 from strategies.services import market
 
 TASK = "strategies.signal_tasks.check_strategy"
-CHECKS: dict[str, Callable[..., checks.CheckResult]] = {
-    "lookahead": checks.check_lookahead,
-    "warmup": checks.check_warmup,
-    "determinism": checks.check_determinism,
-}
 # Enough for every cut of the checks, and a few seconds at most.
 MAX_SYMBOLS, MAX_BARS = 20, 3_000
 
@@ -46,7 +41,7 @@ def run_checks(version_id: str, *, report: Report, at: datetime) -> list[dict[st
     """Run every check on a version and store what was found."""
     version = StrategyVersion.objects.select_related("strategy").get(pk=version_id)
     found = []
-    for done, name in enumerate(CHECKS):
+    for done, name in enumerate(checks.CheckName):
         report(done, f"Checking {name}")
         result = run_check(version, name)
         StrategyCheck.objects.update_or_create(
@@ -65,7 +60,7 @@ def run_checks(version_id: str, *, report: Report, at: datetime) -> list[dict[st
     return found
 
 
-def run_check(version: StrategyVersion, name: str) -> checks.CheckResult:
+def run_check(version: StrategyVersion, name: checks.CheckName) -> checks.CheckResult:
     """Run one check on the newest bars of a version's instruments.
 
     Raises InvalidInput if the plug-in refuses the bars or there are too few of them.
@@ -77,6 +72,6 @@ def run_check(version: StrategyVersion, name: str) -> checks.CheckResult:
             symbols = symbols[:1]
         panel = market.load_panel(symbols[:MAX_SYMBOLS], version.timeframe)
         n_rows = min(panel.n_bars, max(MAX_BARS, 3 * plugin.warmup_bars))
-        return CHECKS[name](plugin, panel.window(panel.n_bars - n_rows, panel.n_bars))
+        return checks.run_check(name, plugin, panel.window(panel.n_bars - n_rows, panel.n_bars))
     except ValueError as error:
         raise InvalidInput(f"The check cannot be made: {error}.") from error

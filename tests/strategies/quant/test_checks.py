@@ -142,6 +142,16 @@ def test_a_coin_is_caught() -> None:
     assert not check_determinism(Random(), PANEL).passed
 
 
+def test_what_answers_at_random_is_not_blamed_for_looking_ahead() -> None:
+    lookahead, warmup, determinism = check_all(Random(), PANEL)
+    assert not determinism.passed
+    for result in (lookahead, warmup):
+        assert not result.passed
+        assert result.message == (
+            f"It cannot be tested before this is mended: {determinism.message}"
+        )
+
+
 def test_a_plugin_that_writes_to_the_bars_is_caught() -> None:
     copy = PANEL.window(0, 50)
     copy = type(copy)(

@@ -31,6 +31,11 @@ GOOD = """
         return Signals.of(bars, long_entry=rises, long_exit=~rises)
 """
 PEEKS = GOOD.replace("diff(self.days)", "diff(-self.days)")
+RETURNS = """
+    def signals(self, bars: pd.DataFrame) -> Signals:
+        return bars["close"] > 1
+"""
+COUNTS = GOOD.replace("long_entry=rises", "long_entry=rises.astype(int)")
 FAILS = """
     def signals(self, bars: pd.DataFrame) -> Signals:
         return bars["price"]
@@ -63,6 +68,10 @@ def test_a_good_file_is_registered_and_built(tmp_path: Path) -> None:
     [
         (HEAD + PEEKS, 9, "lookahead check"),
         (HEAD + FAILS, 18, "KeyError"),
+        (HEAD + RETURNS, 9, "signals() must return Signals, it returned Series"),
+        (HEAD + COUNTS, 19, "must be true or false at every bar, not int64"),
+        (HEAD + GOOD + HEAD.partition("@")[1] + HEAD.partition("@")[2] + GOOD, 9, "already regist"),
+        ("raise SystemExit(3)\n", 1, "SystemExit: 3"),
         (HEAD + "\n    def signals(self bars):\n", 17, "syntax error"),
         ("import nowhere_at_all\n", 1, "ModuleNotFoundError"),
         ("x = 1\n\ny = x / 0\n", 3, "ZeroDivisionError"),
