@@ -49,13 +49,8 @@ def checkpoint_then_die(progress: JobProgress) -> None:
 
 
 @pytest.fixture(autouse=True)
-def sent(monkeypatch):
-    """Collect what would go to the broker; a test delivers by hand, once, twice or never."""
+def _collected(sent):
     ran.clear()
-    messages: list[str] = []
-    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
-    monkeypatch.setattr(jobs, "_broker_is_empty", lambda: True)
-    return messages
 
 
 @pytest.fixture

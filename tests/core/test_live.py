@@ -15,7 +15,6 @@ from alphastrat.core import live
 from alphastrat.core.consumers import LiveConsumer
 from alphastrat.core.hub import Hub, get_hub
 from alphastrat.core.models import LiveEvent
-from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,11 +24,6 @@ async def close_hub():
     yield
     await get_hub().close()
     await database_sync_to_async(connections.close_all)()
-
-
-@pytest.fixture
-def alice():
-    return make_user("alice")
 
 
 def connect(user) -> WebsocketCommunicator:

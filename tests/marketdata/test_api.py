@@ -33,11 +33,6 @@ def nothing_sent(monkeypatch):
 
 
 @pytest.fixture
-def alice():
-    return make_user("alice")
-
-
-@pytest.fixture
 def browser(alice):
     return signed_in(alice)
 

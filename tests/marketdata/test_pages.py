@@ -13,7 +13,6 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils.timezone import now
 
-from alphastrat.core import jobs
 from alphastrat.core.errors import InvalidInput
 from alphastrat.core.models import Job
 from alphastrat.marketdata.models import (
@@ -34,22 +33,10 @@ from tests.factories import (
     signed_in,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 HEADING = "symbol,date,open,high,low,close,volume\n"
 GOOD = HEADING + "AAPL,2018-01-03,10,12,9,11,1000\nAAPL,2018-01-04,11,12,9,10,900\n"
 HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def sent(monkeypatch):
-    messages: list[str] = []
-    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
-    return messages
-
-
-@pytest.fixture
-def alice():
-    return make_user("alice")
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ from tests.strategies.builders import finished_run, make_market, make_run
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def alice():
-    return make_user("alice")
-
-
 def test_a_new_user_is_told_the_three_steps(alice):
     html = signed_in(alice).get("/").content.decode()
     assert "Three steps to the first answer" in html

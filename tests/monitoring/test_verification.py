@@ -24,7 +24,6 @@ from monitoring.services import (
 from portfolio.models import Account, EquityPoint, Fill, RiskAction
 from strategies.models import Strategy
 from strategies.services.lifecycle import move_strategy
-from tests.factories import make_user
 from tests.monitoring.verification_builders import (
     AT,
     OPENED_AT,
@@ -35,20 +34,7 @@ from tests.monitoring.verification_builders import (
 )
 from tests.strategies.builders import make_market
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def sent(monkeypatch):
-    messages: list[str] = []
-    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
-    monkeypatch.setattr(jobs, "_broker_is_empty", lambda: True)
-    return messages
-
-
-@pytest.fixture
-def alice():
-    return make_user("alice")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 
 
 @pytest.fixture

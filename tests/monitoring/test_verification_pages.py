@@ -25,21 +25,8 @@ from tests.monitoring.verification_builders import (
 )
 from tests.strategies.builders import make_market
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 CHARTS = ("envelope", "evidence", "fills", "drift", "overlay", "waterfall")
-
-
-@pytest.fixture(autouse=True)
-def sent(monkeypatch):
-    messages: list[str] = []
-    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
-    monkeypatch.setattr(jobs, "_broker_is_empty", lambda: True)
-    return messages
-
-
-@pytest.fixture
-def alice():
-    return make_user("alice")
 
 
 @pytest.fixture

@@ -26,24 +26,6 @@ ALLOCATION = "/portfolio/allocation/"
 CORRELATION = "/portfolio/correlation/"
 
 
-@pytest.fixture(autouse=True)
-def sent(monkeypatch):
-    messages = []
-    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
-    monkeypatch.setattr(jobs, "_broker_is_empty", lambda: True)
-    return messages
-
-
-@pytest.fixture
-def alice(db):
-    return make_user("alice")
-
-
-@pytest.fixture
-def charlie(db):
-    return make_user("charlie")
-
-
 @pytest.fixture
 def book(alice):
     return make_book(alice, 5)

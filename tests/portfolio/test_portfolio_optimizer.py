@@ -14,23 +14,9 @@ from alphastrat.core.errors import ConflictError, InvalidInput
 from portfolio.models import Optimisation, PortfolioMember
 from portfolio.services import portfolio_optimizer, portfolios
 from portfolio.services.allocation_options import AllocationOptions, options_of
-from tests.factories import make_user
 from tests.portfolio.allocation_builders import make_book
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def sent(monkeypatch):
-    messages = []
-    monkeypatch.setattr(jobs, "async_task", lambda _function, job_id, **_: messages.append(job_id))
-    monkeypatch.setattr(jobs, "_broker_is_empty", lambda: True)
-    return messages
-
-
-@pytest.fixture
-def alice(db):
-    return make_user("alice")
 
 
 def answered(portfolio, **options):

@@ -10,16 +10,10 @@ import pytest
 from portfolio.models import EquityPoint
 from portfolio.services import strategy_returns
 from strategies.models import StrategyVersion
-from tests.factories import make_user
 from tests.portfolio.allocation_builders import closes, make_backtest, make_live
 from tests.strategies.builders import make_strategy
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def alice(db):
-    return make_user("alice")
 
 
 def strategy_of(owner, name):
