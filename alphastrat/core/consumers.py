@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -15,6 +15,7 @@ from django.conf import settings
 
 from alphastrat.core.hub import HEARTBEAT_SECONDS, REPLAY_LIMIT, get_hub, wire_name
 from alphastrat.core.live import events_after, heads, packed_events, stored_topic
+from alphastrat.servers.sockets import EXTENSION
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.user = self.scope["user"]
         self.topics: dict[str, str] = {}
         self.replaying: dict[str, list[tuple[int, str]]] = {}
-        self.outbox: asyncio.Queue[str | _Rest] = asyncio.Queue(OUTBOX_LIMIT)
-        self.is_at_rest = False
+        self.outbox: asyncio.Queue[str] = asyncio.Queue(OUTBOX_LIMIT)
+        self.is_at_rest, self.is_let_go = False, False
+        frames = self.scope.get("extensions", {}).get(EXTENSION, {})
+        # Writing at once, without waking a task of this page's own, takes a fifth of the time.
+        self.write: Callable[[str], bool] = frames.get("write", _queue)
+        self.drop: Callable[[], None] | None = frames.get("drop")
         self.sender: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
         await self.accept()
@@ -66,37 +71,32 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self._unsubscribe(names)
 
     def offer(self, topic: str, sequence: int, text: str) -> None:
-        """Send a frame, or queue it behind others.
+        """Send a frame, or queue it behind others; a page too slow to read is let go.
 
-        A page too slow to read is closed and resumes by sequence.
+        It comes back by itself and resumes by sequence.
         """
-        if topic in self.replaying:
-            self.replaying[topic].append((sequence, text))
+        if self.is_let_go:
             return
-        if self.is_at_rest and self.outbox.empty():
-            self._send_at_once(text)
+        held = self.replaying.get(topic)
+        if held is not None:
+            held.append((sequence, text))
+            is_behind = len(held) > OUTBOX_LIMIT
+        elif self.is_at_rest and self.outbox.empty() and self.write(text):
             return
-        try:
-            self.outbox.put_nowait(text)
-        except asyncio.QueueFull:
+        else:
+            is_behind = self.outbox.full()
+            if not is_behind:
+                self.outbox.put_nowait(text)
+        if is_behind:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.is_let_go = True
+        logger.warning("page too slow, connection ended", extra={"user": self.user.pk})
+        if self.drop is not None:
+            self.drop()
+        else:
             self.closing = asyncio.create_task(self.close(CLOSE_SLOW))
-
-    def _send_at_once(self, text: str) -> None:
-        """Write a frame without waking a task of this page's own: a fifth of the time.
-
-        The server's `send` only waits while the page does not read. Else it ends at its first
-        step; where it does wait, the rest of it is queued.
-        """
-        sending = self.base_send({"type": "websocket.send", "text": text})
-        try:
-            waits_for = sending.send(None)
-        except StopIteration:
-            return
-        except Exception:
-            # The page is gone; the server tells us of it next.
-            logger.debug("page gone", exc_info=True)
-            return
-        self.outbox.put_nowait(_Rest(sending, waits_for))
 
     async def _subscribe(self, names: dict[str, int | None]) -> None:
         if len(self.topics) + len(names) > MAX_TOPICS:
@@ -141,26 +141,18 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _send_outbox(self) -> None:
         while True:
-            item = await self.outbox.get()
+            text = await self.outbox.get()
             self.is_at_rest = False
-            await (self.send(text_data=item) if isinstance(item, str) else item)
+            try:
+                await self.send(text_data=text)
+            except Exception:
+                # The page is gone; the server tells us of it once nobody waits for the outbox.
+                logger.debug("page gone", exc_info=True)
             self.is_at_rest = True
 
 
-class _Rest:
-    """A coroutine that has taken its first step; awaited, it goes on to its end."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
-        self._coroutine, self._waits_for = coroutine, waits_for
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                yield waits_for
-                waits_for = self._coroutine.send(None)
-            except StopIteration:
-                return
+def _queue(_text: str) -> bool:
+    return False
 
 
 def _requested(topics: list[dict[str, Any]]) -> dict[str, int | None]:

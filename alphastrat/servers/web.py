@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from alphastrat.servers.sockets import SocketProtocol
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -22,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=3,
+        ws=SocketProtocol,
         # Frames are small and go to many: compressing costs each socket memory and each frame time.
         ws_per_message_deflate=False,
     )
