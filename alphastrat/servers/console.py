@@ -8,7 +8,15 @@ import time
 from pathlib import Path
 from typing import IO
 
-COLOURS = {"web": 36, "worker": 33, "monitor": 35, "feed": 32, "prepare": 34, "alphastrat": 1}
+COLOURS = {
+    "web": 36,
+    "worker": 33,
+    "monitor": 35,
+    "feed": 32,
+    "prepare": 34,
+    "compile": 34,
+    "alphastrat": 1,
+}
 WIDTH = max(map(len, COLOURS))
 LARGEST_LOG = 20 * 2**20
 

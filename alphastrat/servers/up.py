@@ -25,6 +25,7 @@ from alphastrat.servers.supervisor import Program, Supervisor, how_it_ended
 
 MANAGE = env.BASE_DIR / "manage.py"
 HEAD_START = 20.0
+KERNELS = "monitoring.quant.warming"
 # The first command that exists is run.
 COMMANDS = {
     "worker": ("run_worker", "qcluster"),
@@ -59,6 +60,8 @@ class Up:
         self._env: dict[str, str] = {}
         self._mark = ""
         self._is_prepared = False
+        self._is_compiled = True
+        self._record: dict[str, Any] = {}
         self._known_commands: set[str] | None = None
         self._has_answered = "web" not in chosen.only
 
@@ -92,8 +95,9 @@ class Up:
         record = readiness.read_record(self._var)
         is_current = record.get("fingerprint") == self._mark
         if not is_current:
-            # Importing Django and creating the cluster go on side by side.
+            # Importing Django, compiling and creating the cluster go on side by side.
             self._prepare()
+            self._compile()
         self._servers.start()
         if not is_current:
             return
@@ -145,16 +149,38 @@ class Up:
     def _finish_preparation(self, notice: dict[str, Any]) -> None:
         record = {"fingerprint": self._mark, "commands": notice["commands"]}
         record["migrations"] = readiness.applied_migrations(self._env["DATABASE_URL"])
-        readiness.write_record(self._var, record)
+        self._record = record
+        self._keep_record()
         self._is_prepared = True
         self._known_commands = set(notice["commands"])
         self._greet()
+
+    def _keep_record(self) -> None:
+        """Let the next start skip what is done, once all of it is."""
+        if self._record and self._is_compiled:
+            readiness.write_record(self._var, self._record)
 
     def _note_preparation(self, code: int) -> None:
         if code != 0:
             raise ServerError(
                 f"The preparation {how_it_ended(code)}: see {self._var / 'log' / 'prepare.log'}."
             )
+
+    def _compile(self) -> None:
+        """Compile the kernels once, where several processes would at the same time."""
+        if not set(self._chosen.only) - {"web"}:
+            return
+        self._console.say("compiling the kernels (half a minute the first time)")
+        self._is_compiled = False
+        program = self._program("compile", [sys.executable, "-m", KERNELS])
+        program.on_end = self._note_compilation
+        self._supervisor.start(program)
+
+    def _note_compilation(self, code: int) -> None:
+        self._is_compiled = True
+        self._keep_record()
+        if code != 0:
+            self._console.say(f"compiling the kernels {how_it_ended(code)}: left to each process")
 
     def _program(self, name: str, command: Sequence[Any], pass_fds: Sequence[int] = ()) -> Program:
         return Program(name, command, env=self._env, cwd=env.BASE_DIR, pass_fds=pass_fds)
@@ -168,8 +194,11 @@ class Up:
         PageProbe(self._supervisor, self._listener, self._note_answer)
 
     def _start_waiting(self) -> None:
-        """Start the others once the first page is out: side by side all of them start slower."""
-        if self._known_commands is None:
+        """Start the others once the first page is out and the kernels are compiled.
+
+        Side by side all of them start slower.
+        """
+        if self._known_commands is None or not self._is_compiled:
             return
         if not self._has_answered and self._console.elapsed < HEAD_START:
             return

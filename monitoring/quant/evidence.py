@@ -39,7 +39,8 @@ class Observations:
     @classmethod
     def of_matrix(cls, matrix: FloatArray) -> Observations:
         """Return the cells of a matrix of shape (n_strategies, n_bars) that are not NaN."""
-        row, column = np.nonzero(~np.isnan(matrix))
+        # As views of one array they would make every kernel be compiled for another layout.
+        row, column = map(np.ascontiguousarray, np.nonzero(~np.isnan(matrix)))
         return cls(row, column, matrix[row, column])
 
     @classmethod
