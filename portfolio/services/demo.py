@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from alphastrat.core.errors import AlphaStratError
-from alphastrat.marketdata.live_market import market_time
 from alphastrat.marketdata.models import BarSeries, Instrument
 from portfolio.models import Portfolio, RiskLimits
 from portfolio.services.portfolios import (
@@ -31,8 +30,8 @@ from strategies.services.specification import of_version
 logger = logging.getLogger(__name__)
 
 PORTFOLIO = "Demo portfolio"
-TITLE = "Before going live"
-START = date(2014, 4, 1)
+TITLE = research_demo.TITLE
+START = research_demo.START
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +55,21 @@ DEMO_STRATEGIES = (
         "Holds the strongest of ten companies from several sectors and changes rarely.",
     ),
     DemoStrategy(
-        "Bollinger breakout, the best three",
-        "bollinger_breakout",
-        ("INTC", "NEM", "NVDA"),
-        "A lesson in selection: of the 33 companies of the sample these three were chosen because "
-        "the breakout earned most on them from 2014 to 2016. In the replayed period it loses what "
-        "the choice had promised, and the verification has to notice.",
-        sizing={"kind": "fixed_fraction", "fraction": 0.12},
+        "MACD momentum, the best six",
+        "macd_momentum",
+        ("AAPL", "CSCO", "DUK", "INTC", "NEM", "NKE"),
+        "A lesson in selection: of the 33 companies of the sample these six were chosen because "
+        "MACD momentum earned most on them from April 2014 to the middle of August 2016. In the "
+        "replayed period it loses what the choice had promised, and the verification has to "
+        "notice.",
+        sizing={"kind": "fixed_fraction", "fraction": 0.1667},
     ),
     DemoStrategy(
         "RSI mean reversion, Boeing",
         "rsi_mean_reversion",
         ("BA",),
         "Sells short what has risen too fast. From late 2016 Boeing rose without looking back; "
-        "the drawdown limit reduces the position before 15 % are lost.",
+        "the drawdown limit halves the position when 10 % are lost and ends it at 15 %.",
         reduces_on_drawdown=True,
     ),
 )
@@ -77,7 +77,7 @@ DEMO_STRATEGIES = (
 
 def seed(owner: Any, *, at: datetime) -> None:
     """Make the strategies, their backtests and their portfolio; nothing the second time."""
-    until = market_time("1d", at=at).date() - timedelta(days=1)
+    until = research_demo.last_day(at=at)
     strategies = [_strategy(owner, planned) for planned in DEMO_STRATEGIES if _has_bars(planned)]
     research = Strategy.objects.filter(owner=owner, name=research_demo.NAME).with_version()
     strategies += list(research)

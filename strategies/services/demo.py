@@ -1,12 +1,16 @@
-"""What a first look at research should show: a strategy and a backtest over real bars."""
+"""What a first look at research should show: a strategy and a backtest over real bars.
+
+The backtest ends before the replayed period begins: what it promises must not know what comes.
+"""
 
 from __future__ import annotations
 
 import logging
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from alphastrat.core.errors import AlphaStratError
+from alphastrat.marketdata.live_market import market_time
 from alphastrat.marketdata.models import BarSeries, Instrument
 from strategies.models import BacktestRun, Strategy
 from strategies.services.backtesting import request_backtest
@@ -17,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "RSI mean reversion, large caps"
 PREFERRED = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "KO", "PG", "WMT")
+TITLE = "Before going live"
 START, END = date(2014, 4, 1), date(2018, 2, 7)
 COSTS = {"commission_bps": 1.0, "slippage_bps": 2.0, "borrow_bps_per_year": 50.0}
 
@@ -47,11 +52,18 @@ def seed(owner: Any, *, at: datetime) -> BacktestRun | None:
     if version is None or BacktestRun.objects.filter(strategy_version=version).exists():
         return None
     try:
-        asked = of_version(version, start=START, end=END, costs=COSTS)
+        asked = of_version(
+            version, start=START, end=last_day(at=at), costs=COSTS, title=f"{TITLE}: {NAME}"
+        )
         return request_backtest(owner, asked, at=at, version=version)
     except AlphaStratError:
         logger.exception("demo backtest not asked for")
         return None
+
+
+def last_day(*, at: datetime) -> date:
+    """Return the last day that is history to the market that is followed."""
+    return min(END, market_time("1d", at=at).date() - timedelta(days=1))
 
 
 def _symbols() -> list[str]:

@@ -21,7 +21,7 @@ REPLAY_FROM = datetime(2016, 8, 16, tzinfo=UTC)
 
 
 def test_seeding_backtests_and_goes_live_once(django_capture_on_commit_callbacks):
-    make_market("BA", "INTC", "NEM", "NVDA")
+    make_market("AAPL", "BA", "CSCO", "DUK", "INTC", "NEM", "NKE")
     replay_clock(REPLAY_FROM)
     owner = make_user(USERNAME, role="admin")
     for _ in range(2):
@@ -29,7 +29,7 @@ def test_seeding_backtests_and_goes_live_once(django_capture_on_commit_callbacks
             events.send_on_commit(events.demo_seeded, user_id=owner.pk)
     runs = BacktestRun.objects.filter(title__startswith=demo.TITLE)
     assert {run.strategy_version.strategy.name for run in runs} >= {
-        "Bollinger breakout, the best three",
+        "MACD momentum, the best six",
         "RSI mean reversion, Boeing",
     }
     assert all(run.end_at <= REPLAY_FROM for run in runs)
