@@ -12,12 +12,12 @@ from django.http import QueryDict
 
 from alphastrat.core.errors import AlphaStratError, InvalidInput
 from portfolio.models import Portfolio, PortfolioMember
+from portfolio.percent_fields import PercentField
 from portfolio.quant.allocation_problem import LABELS, Method
 from portfolio.quant.estimators import Estimator
 from portfolio.quant.expected_returns import ReturnModel
 from portfolio.services.allocation_options import DEFAULTS, NAMES, AllocationOptions, options_of
 from portfolio.services.portfolios import MemberDraft, PortfolioDraft
-from strategies.forms import PercentField
 from strategies.models import Strategy
 
 N_VIEWS = 3

@@ -30,10 +30,14 @@ class PerformanceChoice(PortfolioChoice):
 
 
 class StrategyResultOut(Schema):
-    """What one strategy brought; `pnl` of all strategies sums to the portfolio's."""
+    """What one strategy brought; `pnl` of all strategies sums to the portfolio's.
+
+    `left_at` is set where the strategy is no longer a member.
+    """
 
     strategy_id: UUID
     name: str
+    left_at: datetime | None
     pnl: Decimal
     share: Decimal | None
     opening: Decimal
@@ -46,7 +50,7 @@ class StrategyResultOut(Schema):
 
 
 class SessionOut(Schema):
-    """One session: profit and loss, capital that came, and the portfolio after it."""
+    """One session: profit and loss, capital that came or left, and the portfolio after it."""
 
     day: date
     pnl: Decimal
@@ -125,7 +129,8 @@ def performance(request: HttpRequest, wanted: Query[PerformanceChoice]) -> dict[
             {name: getattr(line.result, name) for name in (*names, "other")}
             | {
                 "strategy_id": line.result.key.strategy_id,
-                "name": line.result.key.strategy.name,
+                "name": line.result.key.name,
+                "left_at": line.result.key.left_at,
                 "share": line.share,
             }
             for line in parts.lines
@@ -134,7 +139,7 @@ def performance(request: HttpRequest, wanted: Query[PerformanceChoice]) -> dict[
             {
                 "day": one.day,
                 "pnl": one.pnl,
-                "net_flow": one.net_flow,
+                "net_flow": one.capital,
                 "equity": equity,
                 "session_return": float(gained),
                 "drawdown": float(depth),

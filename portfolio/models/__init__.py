@@ -6,6 +6,7 @@ from portfolio.models.account import CAPITAL_MOVEMENTS, Account, BrokerName, Cas
 from portfolio.models.difference import BrokerDifference
 from portfolio.models.order import Fill, FillSource, Order, OrderReason, OrderStatus
 from portfolio.models.portfolio import (
+    FormerMember,
     Optimisation,
     Portfolio,
     PortfolioAllocation,
@@ -27,6 +28,7 @@ __all__ = [
     "EquityPoint",
     "Fill",
     "FillSource",
+    "FormerMember",
     "Optimisation",
     "Order",
     "OrderReason",

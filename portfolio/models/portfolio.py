@@ -83,6 +83,8 @@ class PortfolioMember(models.Model):
     maximum_weight = models.FloatField(null=True, blank=True)
     locked_until = models.DateTimeField(null=True, blank=True)
     added_at = models.DateTimeField()
+    # Marks later than this count, by the market's time; null from the opening of its account.
+    counts_from = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["strategy__name"]
@@ -94,6 +96,37 @@ class PortfolioMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.strategy_id} in {self.portfolio_id}"
+
+
+class FormerMember(models.Model):
+    """A stay of a strategy in a portfolio that is over; its part of the result stays there.
+
+    `counts_from` and `counts_until` are times of its account's marks, which in a replay are long
+    past; `added_at` and `left_at` are when somebody did it.
+    """
+
+    portfolio = models.ForeignKey(Portfolio, models.CASCADE, related_name="former_members")
+    strategy = models.ForeignKey(
+        "strategies.Strategy", models.PROTECT, related_name="former_portfolios"
+    )
+    group = models.CharField(max_length=60, blank=True)
+    added_at = models.DateTimeField()
+    left_at = models.DateTimeField()
+    counts_from = models.DateTimeField(null=True, blank=True)
+    counts_until = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-left_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(counts_from__isnull=True)
+                | Q(counts_until__gte=models.F("counts_from")),
+                name="portfolio_formermember_ends_after_start",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.strategy_id} in {self.portfolio_id} until {self.left_at:%Y-%m-%d}"
 
 
 class Optimisation(UUIDModel):

@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.db.models import Sum
+from django.db import connection
+from django.urls import reverse
 
 from alphastrat.quant.measures import measure_all
 from alphastrat.quant.types import FloatArray
-from portfolio.models import Account, EquityPoint, Portfolio, PortfolioMember
+from portfolio.models import Portfolio
 from portfolio.quant.attribution import Attribution, StrategyResult, attribute
-from portfolio.services.risk_facts import joined, memberships
-from portfolio.services.risk_standing import PortfolioHistory, portfolio_days
+from portfolio.services.account_marks import load_marks
+from portfolio.services.memberships import Membership, load_memberships
+from portfolio.services.risk_standing import PortfolioHistory, histories
 
 DAYS_PER_YEAR = 252.0
 ZERO = Decimal(0)
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 SHOWN = ("total_return", "annual_return", "volatility", "sharpe_ratio", "max_drawdown")
-_COLUMNS = ("account_id", "marked_at", "equity", "realised", "unrealised", "commission")
+FAR = datetime(9999, 1, 1, tzinfo=UTC)
+_ENDS = """
+    SELECT before.equity, before.realised, before.unrealised, before.commission,
+        after.equity, after.realised, after.unrealised, after.commission, flows.amount
+    FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[])
+        WITH ORDINALITY AS asked (account_id, since, until, place)
+    LEFT JOIN LATERAL (
+        SELECT equity, realised, unrealised, commission FROM portfolio_equitypoint p
+        WHERE p.account_id = asked.account_id AND p.marked_at <= asked.since
+        ORDER BY p.marked_at DESC LIMIT 1
+    ) before ON true
+    LEFT JOIN LATERAL (
+        SELECT equity, realised, unrealised, commission FROM portfolio_equitypoint p
+        WHERE p.account_id = asked.account_id
+            AND p.marked_at > asked.since AND p.marked_at <= asked.until
+        ORDER BY p.marked_at DESC LIMIT 1
+    ) after ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(net_flow), 0) AS amount FROM portfolio_equitypoint p
+        WHERE p.account_id = asked.account_id
+            AND p.marked_at > asked.since AND p.marked_at <= asked.until
+    ) flows
+    ORDER BY asked.place
+"""
 
 
 class Period(StrEnum):
@@ -51,13 +78,35 @@ class Period(StrEnum):
         return starts.get(self, date.min)
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an account was worth at a mark, and what it had made until then."""
+
+    equity: Decimal
+    realised: Decimal
+    unrealised: Decimal
+    commission: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A strategy in a portfolio; `left_at` says that the stay is over."""
+
+    strategy_id: UUID
+    name: str
+    left_at: datetime | None = None
+
+    @property
+    def url(self) -> str:
+        return reverse("strategies:strategy-detail", args=[self.strategy_id])
+
+
 @dataclass(frozen=True, eq=False)
 class Performance:
     """A portfolio's sessions, and what is derived from them."""
 
     portfolio: Portfolio
-    members: list[PortfolioMember]
-    accounts: list[Account]
+    memberships: list[Membership]
     history: PortfolioHistory
 
     @property
@@ -111,91 +160,79 @@ class Performance:
 
 
 def load_performance(portfolio: Portfolio) -> Performance:
-    """Read a portfolio's sessions, in four queries."""
-    members = list(portfolio.members.select_related("strategy"))
-    accounts = list(
-        Account.objects.open().filter(strategy__in=[one.strategy_id for one in members])
-    )
-    found = portfolio_days(memberships(accounts, members))
-    history = found.get(portfolio.pk, PortfolioHistory())
-    return Performance(portfolio, members, accounts, history)
+    """Read a portfolio's sessions, those of former members included, in three queries."""
+    stays = load_memberships([portfolio.pk])
+    marks = load_marks({one.account_id for one in stays})
+    history = histories(stays, marks).get(portfolio.pk, PortfolioHistory())
+    return Performance(portfolio, stays, history)
 
 
-def attribution(performance: Performance, period: Period) -> Attribution[PortfolioMember]:
-    """Return what each strategy brought in a period, in three queries."""
+def attribution(performance: Performance, period: Period) -> Attribution[Stay]:
+    """Return what each strategy brought in a period, in one query.
+
+    One that left before the period is left out; one that came back has a line for each stay.
+    """
     last = performance.last_day
     since = BEGINNING if last is None else _start(period.first_day(last))
-    members = {one.strategy_id: one for one in performance.members}
-    started = {
-        one.pk: max(since, joined(one, members[one.strategy_id])) for one in performance.accounts
-    }
-    before = _newest(started, since=since, is_before=True)
-    after = _newest(started, since=since, is_before=False)
-    flows = _flows(started, since=since)
-    return attribute(
-        [
-            _result(
-                members[account.strategy_id],
-                account,
-                before.get(account.pk),
-                after.get(account.pk),
-                flow=flows[account.pk],
-            )
-            for account in performance.accounts
-        ]
-    )
+    asked = [
+        (one, max(since, one.since or BEGINNING))
+        for one in performance.memberships
+        if one.until is None or one.until > since
+    ]
+    parts: dict[Stay, list[StrategyResult[Stay]]] = defaultdict(list)
+    for (member, _), (before, after, flow) in zip(asked, _ends(asked), strict=True):
+        if after is None and member.until is not None:
+            continue
+        stay = Stay(member.strategy_id, member.strategy_name, member.left_at)
+        parts[stay].append(_result(stay, member, before, after, flow=flow))
+    return attribute([_together(stay, results) for stay, results in parts.items()])
 
 
 def _start(first: date) -> datetime:
     """Return the instant after which a mark belongs to a session or a later one."""
-    if first == date.min:
-        return BEGINNING
     # A bar that closes at midnight belongs to the session that ends.
-    return datetime.combine(first, time(), UTC) + timedelta(microseconds=1)
+    return BEGINNING if first == date.min else datetime.combine(first, time(), UTC)
 
 
-def _newest(
-    accounts: dict[UUID, datetime], *, since: datetime, is_before: bool
-) -> dict[UUID, dict[str, Decimal]]:
-    points = EquityPoint.objects.filter(account__in=accounts)
-    side = {"marked_at__lt": since} if is_before else {"marked_at__gte": since}
-    newest = points.filter(**side).order_by("account_id", "-marked_at").distinct("account_id")
-    rows = newest.values(*_COLUMNS)
-    return {row["account_id"]: row for row in rows}
+def _ends(
+    asked: Sequence[tuple[Membership, datetime]],
+) -> list[tuple[Totals | None, Totals | None, Decimal]]:
+    """Return the newest mark before each period and in it, and the capital that came in it."""
+    columns: list[list[Any]] = [
+        [member.account_id for member, _ in asked],
+        [since for _, since in asked],
+        [member.until or FAR for member, _ in asked],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDS, columns)
+        rows = cursor.fetchall()
+    return [(_totals(row[:4]), _totals(row[4:8]), row[8]) for row in rows]
 
 
-def _flows(accounts: dict[UUID, datetime], *, since: datetime) -> dict[UUID, Decimal]:
-    rows = (
-        EquityPoint.objects.filter(account__in=accounts, marked_at__gte=since)
-        .values("account_id")
-        .annotate(flow=Sum("net_flow"))
-    )
-    found: dict[UUID, Decimal] = defaultdict(Decimal)
-    found.update({row["account_id"]: row["flow"] for row in rows})
-    return found
+def _totals(row: Sequence[Any]) -> Totals | None:
+    return None if row[0] is None else Totals(*row)
 
 
 def _result(
-    member: PortfolioMember,
-    account: Account,
-    before: dict[str, Decimal] | None,
-    after: dict[str, Decimal] | None,
-    *,
-    flow: Decimal,
-) -> StrategyResult[PortfolioMember]:
-    opening = account.opening_cash if before is None else before["equity"]
-    end = after or before
-
-    def change(name: str) -> Decimal:
-        start = ZERO if before is None else before[name]
-        return (ZERO if end is None else end[name]) - start
-
+    stay: Stay, member: Membership, before: Totals | None, after: Totals | None, *, flow: Decimal
+) -> StrategyResult[Stay]:
+    start = before or Totals(member.opening_cash, ZERO, ZERO, ZERO)
+    end = after or start
     return StrategyResult(
-        key=member,
-        opening=opening,
-        closing=opening if end is None else end["equity"],
+        key=stay,
+        opening=start.equity,
+        closing=end.equity,
         net_flow=flow,
-        realised=change("realised"),
-        unrealised=change("unrealised"),
-        commission=change("commission"),
+        realised=end.realised - start.realised,
+        unrealised=end.unrealised - start.unrealised,
+        commission=end.commission - start.commission,
     )
+
+
+def _together(stay: Stay, parts: Sequence[StrategyResult[Stay]]) -> StrategyResult[Stay]:
+    """Return what the accounts of one stay brought together."""
+    sums = {
+        name: sum((getattr(part, name) for part in parts), ZERO)
+        for name in ("opening", "closing", "net_flow", "realised", "unrealised", "commission")
+    }
+    return StrategyResult(key=stay, **sums)

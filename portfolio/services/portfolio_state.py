@@ -22,8 +22,8 @@ from portfolio.models import (
 )
 from portfolio.quant.rebalance_policies import PortfolioState
 from portfolio.services.rebalance_settings import RebalanceSettings, settings_of
-from portfolio.services.risk_facts import ZERO, equity_of, memberships
-from portfolio.services.risk_standing import PortfolioHistory, portfolio_days
+from portfolio.services.risk_facts import ZERO, equity_of
+from portfolio.services.risk_standing import PortfolioHistory, portfolio_history
 from portfolio.services.strategy_returns import StrategyReturns
 from portfolio.services.strategy_returns import load as load_returns
 from strategies.models import LifecycleState
@@ -133,8 +133,7 @@ def take_snapshot(portfolio: Portfolio, *, at: datetime) -> Snapshot:
     standings = {
         one.strategy_id: one for one in StrategyStanding.objects.filter(strategy__in=list(accounts))
     }
-    joined = memberships(accounts.values(), members)
-    history = portfolio_days(joined).get(portfolio.pk, PortfolioHistory())
+    history = portfolio_history(portfolio.pk)
     last = portfolio.rebalances.filter(status=RebalanceStatus.DONE).order_by("-finished_at").first()
     lines = tuple(
         _line(

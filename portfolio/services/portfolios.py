@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from alphastrat.core import live
 from alphastrat.core.errors import ConflictError, InvalidInput
 from portfolio.models import Portfolio, PortfolioMember
+from portfolio.services import memberships
 from strategies.models import LifecycleState, Strategy
 
 MAX_MEMBERS = 1000
@@ -151,10 +152,17 @@ def _check(owner: Any, draft: PortfolioDraft, *, own: Portfolio | None) -> None:
 def _set_members(portfolio: Portfolio, drafts: Sequence[MemberDraft], *, at: datetime) -> None:
     kept = {member.strategy_id: member for member in portfolio.members.all()}
     wanted = {draft.strategy_id for draft in drafts}
+    starts = memberships.counted_from(
+        wanted - kept.keys(), with_past=not memberships.has_history(portfolio)
+    )
+    memberships.remember([one for key, one in kept.items() if key not in wanted], at=at)
     portfolio.members.exclude(strategy__in=wanted).delete()
     for draft in drafts:
         member = kept.get(draft.strategy_id) or PortfolioMember(
-            portfolio=portfolio, strategy_id=draft.strategy_id, added_at=at
+            portfolio=portfolio,
+            strategy_id=draft.strategy_id,
+            added_at=at,
+            counts_from=starts[draft.strategy_id],
         )
         member.group = draft.group.strip()
         member.minimum_weight = draft.minimum_weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -31,12 +31,13 @@ from portfolio.quant.correlation import correlation_matrix
 from portfolio.quant.heat import OVERNIGHT_GAP
 from portfolio.quant.risk_limits import RiskLimits as Limits
 from portfolio.quant.risk_limits import TradingState, limits_from
+from portfolio.services.account_marks import load_marks
+from portfolio.services.memberships import load_memberships
 from portfolio.services.risk_standing import (
     UNKNOWN,
-    Membership,
     PortfolioHistory,
     Standing,
-    portfolio_days,
+    histories,
     standings,
 )
 from strategies.services.live_bars import load_live_panel
@@ -171,6 +172,8 @@ def load_book(account_ids: Iterable[UUID], *, orders: Sequence[Order] = ()) -> R
     wanted = set(account_ids)
     members = _members(wanted)
     accounts = _accounts(wanted, members)
+    stays = load_memberships({one.portfolio_id for one in members})
+    marks = load_marks({*accounts, *(one.account_id for one in stays)})
     book = RiskBook(
         accounts=accounts,
         members={one.strategy_id: one for one in members},
@@ -184,8 +187,8 @@ def load_book(account_ids: Iterable[UUID], *, orders: Sequence[Order] = ()) -> R
                 strategy__in={account.strategy_id for account in accounts.values()}
             )
         },
-        standings=standings(accounts),
-        histories=portfolio_days(memberships(accounts.values(), members)),
+        standings=standings({key: one for key, one in marks.items() if key in accounts}),
+        histories=histories(stays, marks),
     )
     _add_limits(book)
     positions = list(
@@ -196,23 +199,6 @@ def load_book(account_ids: Iterable[UUID], *, orders: Sequence[Order] = ()) -> R
     _add_positions(book, positions)
     _add_working(book, orders)
     return book
-
-
-def memberships(
-    accounts: Iterable[Account], members: Iterable[PortfolioMember]
-) -> list[Membership]:
-    """Return which account counts in which portfolio, and since when."""
-    member_of = {one.strategy_id: one for one in members}
-    return [
-        Membership(account.pk, member.portfolio_id, joined(account, member))
-        for account in accounts
-        if (member := member_of.get(account.strategy_id)) is not None
-    ]
-
-
-def joined(account: Account, member: PortfolioMember) -> datetime:
-    """Return since when an account counts: in a replay the market's time is long past."""
-    return min(account.opened_at, member.added_at)
 
 
 def equity_of(account: Account, positions: Iterable[Position]) -> Decimal:

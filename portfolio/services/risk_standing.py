@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from math import expm1
-from typing import Any
 from uuid import UUID
 
+import numpy as np
 from django.db import connection
 
-from alphastrat.core.money import to_decimal
+from alphastrat.core.money import MONEY_PLACES, to_decimal
+from alphastrat.quant.types import IntArray
+from portfolio.services.account_marks import (
+    AccountMarks,
+    ExactArray,
+    day_of,
+    exact,
+    load_marks,
+    moment,
+    money,
+    total_by,
+)
+from portfolio.services.memberships import Membership, load_memberships
 
 RETURN_PLACES = 8
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,67 +43,12 @@ class Standing:
 
 UNKNOWN = Standing()
 
-# A bar that closes at midnight belongs to the session that ends.
-_ACCOUNTS = """
-    WITH wealth AS (
-        SELECT account_id, marked_at,
-            sum(ln(greatest(1 + bar_return, 1e-12)))
-                OVER (PARTITION BY account_id ORDER BY marked_at) AS level,
-            ln(greatest(1 + bar_return, 1e-12)) AS growth,
-            (marked_at - interval '1 microsecond')::date AS day,
-            (max(marked_at) OVER (PARTITION BY account_id) - interval '1 microsecond')::date
-                AS last_day
-        FROM portfolio_equitypoint
-        WHERE account_id = ANY(%s) AND bar_return IS NOT NULL
-    )
-    SELECT account_id, max(marked_at), greatest(max(level), 0),
-        (array_agg(level ORDER BY marked_at DESC))[1],
-        sum(growth) FILTER (WHERE day = last_day)
-    FROM wealth GROUP BY account_id
+_TRANSFERS = """
+    SELECT account_id, moved_at, amount FROM portfolio_cashmovement
+    WHERE kind = 'transfer' AND account_id = ANY(%s)
 """
 
-# Profit and loss of every mark of every account, summed by day and portfolio. What moves between
-# an account and the reserve stays in the portfolio; it is told apart from capital from outside.
-_PORTFOLIOS = """
-    WITH belongs AS (
-        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[])
-            AS b (account_id, portfolio_id, since)
-    ), moved AS (
-        SELECT m.account_id, sum(m.amount) AS amount,
-            (SELECT min(p.marked_at) FROM portfolio_equitypoint p
-             WHERE p.account_id = m.account_id AND p.marked_at >= m.moved_at) AS marked_at
-        FROM portfolio_cashmovement m JOIN belongs b USING (account_id)
-        WHERE m.kind = 'transfer' AND m.moved_at > b.since
-        GROUP BY m.account_id, 3
-    ), marks AS (
-        SELECT b.portfolio_id, (p.marked_at - interval '1 microsecond')::date AS day, p.marked_at,
-            p.equity - p.net_flow - coalesce(lag(p.equity) OVER w, a.opening_cash) AS pnl,
-            p.net_flow - coalesce(moved.amount, 0)
-                + CASE WHEN lag(p.equity) OVER w IS NULL THEN a.opening_cash ELSE 0 END AS flow
-        FROM portfolio_equitypoint p
-        JOIN belongs b USING (account_id)
-        JOIN portfolio_account a ON a.id = p.account_id
-        LEFT JOIN moved USING (account_id, marked_at)
-        WHERE p.marked_at >= b.since
-        WINDOW w AS (PARTITION BY p.account_id ORDER BY p.marked_at)
-    )
-    SELECT portfolio_id, day, max(marked_at), sum(pnl), sum(flow)
-    FROM marks GROUP BY portfolio_id, day ORDER BY portfolio_id, day
-"""
-# What was in the reserve when the history began is what it holds now and what left it since; an
-# account that has never been marked is still worth what it was opened with.
-_IDLE = """
-    SELECT b.portfolio_id, coalesce(sum(moved.amount), 0) + coalesce(sum(a.opening_cash) FILTER (
-        WHERE NOT EXISTS (SELECT 1 FROM portfolio_equitypoint p
-            WHERE p.account_id = a.id AND p.marked_at >= b.since)), 0)
-    FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS b (account_id, portfolio_id, since)
-    JOIN portfolio_account a ON a.id = b.account_id
-    LEFT JOIN LATERAL (
-        SELECT sum(m.amount) AS amount FROM portfolio_cashmovement m
-        WHERE m.account_id = b.account_id AND m.kind = 'transfer' AND m.moved_at > b.since
-    ) moved ON true
-    GROUP BY b.portfolio_id
-"""
+Transfers = dict[UUID, list[tuple[datetime, Decimal]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +58,15 @@ class PortfolioDay:
     day: date
     marked_at: datetime
     pnl: Decimal
-    # Capital from outside, or that joined with an account; negative for capital that left.
+    # Capital that came before it, from outside or with an account; negative for what was taken.
     net_flow: Decimal
+    # Capital that left after its close with an account, negative; or has come with a new one.
+    after_close: Decimal = ZERO
+
+    @property
+    def capital(self) -> Decimal:
+        """Return the capital that came or left around the session."""
+        return self.net_flow + self.after_close
 
 
 @dataclass(slots=True)
@@ -108,7 +74,7 @@ class PortfolioHistory:
     """The sessions of a portfolio, and the capital besides that of its marked accounts."""
 
     days: list[PortfolioDay] = field(default_factory=list)
-    idle: Decimal = Decimal(0)
+    idle: Decimal = ZERO
 
     def equity(self, *, reserve: Decimal) -> tuple[list[Decimal], list[Decimal]]:
         """Return the equity each session started with, flows included, and ended with.
@@ -119,7 +85,7 @@ class PortfolioHistory:
         starts, ends = [], []
         for one in self.days:
             starts.append(value + one.net_flow)
-            value += one.net_flow + one.pnl
+            value += one.net_flow + one.pnl + one.after_close
             ends.append(value)
         return starts, ends
 
@@ -147,44 +113,140 @@ class PortfolioHistory:
         )
 
 
+def standings(marks: Mapping[UUID, AccountMarks]) -> dict[UUID, Standing]:
+    """Return where each account stands; accounts without a return yet are left out."""
+    found = {key: _standing(one) for key, one in marks.items()}
+    return {key: standing for key, standing in found.items() if standing is not None}
+
+
+def portfolio_history(portfolio_id: UUID) -> PortfolioHistory:
+    """Return the sessions of one portfolio, in three queries."""
+    members = load_memberships([portfolio_id])
+    marks = load_marks({one.account_id for one in members})
+    return histories(members, marks).get(portfolio_id, PortfolioHistory())
+
+
+def histories(
+    members: Sequence[Membership], marks: Mapping[UUID, AccountMarks]
+) -> dict[UUID, PortfolioHistory]:
+    """Return the sessions of each portfolio, oldest first, in one query.
+
+    What moves between an account and the reserve stays in the portfolio; it is told apart from
+    capital from outside. The reserve at the beginning is what it holds now and what left it since.
+    """
+    transfers = _transfers({one.account_id for one in members})
+    by_portfolio: dict[UUID, list[Membership]] = defaultdict(list)
+    for one in members:
+        by_portfolio[one.portfolio_id].append(one)
+    return {key: _history(ours, marks, transfers) for key, ours in by_portfolio.items()}
+
+
 @dataclass(frozen=True, slots=True)
-class Membership:
-    """An account in a portfolio, and since when its results count there."""
+class _Part:
+    """What one stay of an account brought a portfolio, mark by mark."""
 
-    account_id: UUID
-    portfolio_id: UUID
-    since: datetime
-
-
-def standings(account_ids: Iterable[UUID]) -> dict[UUID, Standing]:
-    """Return where each account stands; accounts that were never marked are left out."""
-    with connection.cursor() as cursor:
-        cursor.execute(_ACCOUNTS, [list(account_ids)])
-        return {row[0]: _standing(*row[1:]) for row in cursor.fetchall()}
+    closed: IntArray
+    sessions: IntArray
+    pnl: ExactArray
+    flow: ExactArray
+    # Capital that was there at the end and has left, or that no mark has seen yet.
+    left: int
+    unseen: int
+    transferred: int
 
 
-def portfolio_days(members: Sequence[Membership]) -> dict[UUID, PortfolioHistory]:
-    """Return the sessions of each portfolio, oldest first, in two queries."""
-    columns: list[Any] = [
-        [one.account_id for one in members],
-        [one.portfolio_id for one in members],
-        [one.since for one in members],
+def _history(
+    members: Sequence[Membership], marks: Mapping[UUID, AccountMarks], transfers: Transfers
+) -> PortfolioHistory:
+    found = [_part(one, marks.get(one.account_id), transfers) for one in members]
+    history = PortfolioHistory(idle=money(sum(part.transferred for part in found)))
+    unseen = money(sum(part.unseen for part in found))
+    marked = [part for part in found if len(part.closed)]
+    if not marked:
+        history.idle += unseen
+        return history
+    days, place = np.unique(np.concatenate([part.sessions for part in marked]), return_inverse=True)
+    pnl, flow = (
+        total_by(place, len(days), np.concatenate([getattr(part, name) for part in marked]))
+        for name in ("pnl", "flow")
+    )
+    newest = np.zeros(len(days), dtype=np.int64)
+    np.maximum.at(newest, place, np.concatenate([part.closed for part in marked]))
+    after: dict[int, int] = defaultdict(int)
+    for part in marked:
+        after[int(part.sessions[-1])] -= part.left
+    history.days = [
+        PortfolioDay(day_of(day), moment(at), money(p), money(f), money(after.get(int(day), 0)))
+        for day, at, p, f in zip(days, newest, pnl, flow, strict=True)
     ]
-    found = {one.portfolio_id: PortfolioHistory() for one in members}
+    last = history.days[-1]
+    history.days[-1] = replace(last, after_close=last.after_close + unseen)
+    return history
+
+
+def _part(member: Membership, marks: AccountMarks | None, transfers: Transfers) -> _Part:
+    moved = [
+        (at, int(amount.scaleb(MONEY_PLACES)))
+        for at, amount in transfers.get(member.account_id, ())
+        if (member.since is None or at > member.since)
+        and (member.until is None or at <= member.until)
+    ]
+    transferred = sum(amount for _, amount in moved)
+    opening = int(member.opening_cash.scaleb(MONEY_PLACES))
+    begin = 0 if marks is None else marks.before(member.since)
+    end = begin if marks is None else max(begin, _end(member, marks))
+    base = opening if marks is None or not begin else int(marks.equity[begin - 1])
+    if marks is None or begin == end:
+        none = np.zeros(0, dtype=np.int64)
+        unseen = base if member.until is None else -transferred
+        return _Part(none, none, none, none, left=0, unseen=unseen, transferred=transferred)
+    equity, flow = marks.equity[begin:end], marks.flow[begin:end]
+    flow = flow.astype(np.result_type(equity, flow), copy=True)
+    pnl = np.diff(equity, prepend=exact([base])) - flow
+    flow[0] += base
+    pending = 0
+    for at, amount in moved:
+        place = marks.first_after(at) - begin
+        if place < len(flow):
+            flow[place] -= amount
+        else:
+            pending += amount
+    left = 0 if member.until is None else int(equity[-1]) + pending
+    chosen = slice(begin, end)
+    return _Part(
+        marks.closed[chosen],
+        marks.sessions[chosen],
+        pnl,
+        flow,
+        left=left,
+        unseen=0,
+        transferred=transferred,
+    )
+
+
+def _end(member: Membership, marks: AccountMarks) -> int:
+    return len(marks.closed) if member.until is None else marks.before(member.until)
+
+
+def _transfers(account_ids: Iterable[UUID]) -> Transfers:
+    found: Transfers = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(_PORTFOLIOS, columns)
-        for portfolio, *row in cursor.fetchall():
-            found[portfolio].days.append(PortfolioDay(*row))
-        cursor.execute(_IDLE, columns)
-        for portfolio, amount in cursor.fetchall():
-            found[portfolio].idle = amount
+        cursor.execute(_TRANSFERS, [list(account_ids)])
+        for account, moved_at, amount in cursor.fetchall():
+            found[account].append((moved_at, amount))
     return found
 
 
-def _standing(marked_at: datetime, peak: float, level: float, growth: float) -> Standing:
+def _standing(marks: AccountMarks) -> Standing | None:
+    known = np.isfinite(marks.growth)
+    if not known.any():
+        return None
+    growth, sessions = marks.growth[known], marks.sessions[known]
+    level = np.cumsum(growth)
+    last, peak = float(level[-1]), max(float(level.max()), 0.0)
     return Standing(
-        marked_at=marked_at,
-        drawdown=to_decimal(min(0.0, expm1(level - peak)), RETURN_PLACES),
-        day_return=to_decimal(expm1(growth), RETURN_PLACES),
-        total_return=to_decimal(expm1(level), RETURN_PLACES),
+        marked_at=moment(marks.closed[known][-1]),
+        drawdown=to_decimal(min(0.0, expm1(last - peak)), RETURN_PLACES),
+        day_return=to_decimal(expm1(float(growth[sessions == sessions[-1]].sum())), RETURN_PLACES),
+        total_return=to_decimal(expm1(last), RETURN_PLACES),
     )

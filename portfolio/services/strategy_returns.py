@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from uuid import UUID
 
 import numpy as np
-from django.db.models import Case, F, FloatField, IntegerField, Q, Sum, Value, When
-from django.db.models.functions import Cast, Exp, Greatest, Ln, TruncDate
+from django.db import connection
+from django.db.models import Case, F, IntegerField, Q, When
 
 from alphastrat.quant.types import FloatArray, IntArray
-from portfolio.models import EquityPoint
 from strategies.models import BacktestRun
 from strategies.services.run_archive import unpack_curves
 
@@ -26,6 +25,15 @@ ENOUGH_LIVE_DAYS = 30
 RUIN = 1e-12
 MICROSECONDS_PER_DAY = 86_400_000_000
 EPOCH = date(1970, 1, 1).toordinal()
+POSTGRES_EPOCH = date(2000, 1, 1).toordinal()
+_LIVE = """
+    SELECT a.strategy_id,
+        string_agg(timestamptz_send(p.marked_at), ''::bytea ORDER BY p.marked_at),
+        string_agg(float8send(p.bar_return), ''::bytea ORDER BY p.marked_at)
+    FROM portfolio_equitypoint p JOIN portfolio_account a ON a.id = p.account_id
+    WHERE a.strategy_id = ANY(%s) AND p.marked_at <= %s AND p.bar_return IS NOT NULL
+    GROUP BY a.strategy_id, p.account_id
+"""
 
 # Days as proleptic ordinals, ascending, and the return of each.
 Series = tuple[IntArray, FloatArray]
@@ -112,21 +120,20 @@ def _source(key: UUID, series: dict[UUID, Series], runs: dict[UUID, BacktestRun]
 
 
 def _live(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, Series]:
-    growth = Greatest(Cast(F("bar_return"), FloatField()) + 1.0, Value(RUIN))
-    rows = (
-        EquityPoint.objects.filter(
-            account__strategy__in=strategy_ids, marked_at__lte=at, bar_return__isnull=False
-        )
+    """Return the daily returns of live trading, in one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE, [list(strategy_ids), at])
+        rows = cursor.fetchall()
+    found: dict[UUID, list[tuple[IntArray, FloatArray]]] = {}
+    for key, closed, returns in rows:
+        times = np.frombuffer(closed, dtype=">i8").astype(np.int64)
+        growth = np.log(np.maximum(1.0 + np.frombuffer(returns, dtype=">f8").astype(float), RUIN))
         # A bar that closes at midnight belongs to the day that ends.
-        .annotate(day=TruncDate(F("marked_at") - timedelta(microseconds=1)))
-        .values("account__strategy", "day")
-        .annotate(day_return=Exp(Sum(Ln(growth))) - 1.0)
-        .values_list("account__strategy", "day", "day_return")
-    )
-    found: dict[UUID, list[tuple[int, float]]] = {}
-    for key, day, value in rows:
-        found.setdefault(key, []).append((day.toordinal(), value))
-    return {key: _series(days) for key, days in found.items()}
+        days = (times - 1) // MICROSECONDS_PER_DAY + POSTGRES_EPOCH
+        found.setdefault(key, []).append((days, growth))
+    return {
+        key: _by_day(*map(np.concatenate, zip(*parts, strict=True))) for key, parts in found.items()
+    }
 
 
 def _runs(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, BacktestRun]:
@@ -148,21 +155,17 @@ def _runs(strategy_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, BacktestR
     return {run.strategy: run for run in runs}
 
 
-def _series(days: list[tuple[int, float]]) -> Series:
-    ordered = sorted(days)
-    return (
-        np.array([day for day, _ in ordered], dtype=np.int64),
-        np.array([value for _, value in ordered], dtype=np.float64),
-    )
+def _by_day(days: IntArray, growth: FloatArray) -> Series:
+    """Return the days that occur, ascending, and the return of each."""
+    known, place = np.unique(days, return_inverse=True)
+    return known, np.expm1(np.bincount(place, weights=growth, minlength=len(known)))
 
 
 def _daily(run: BacktestRun) -> Series:
     curves = unpack_curves(run.curves or b"")
     closed = curves.times.as_unit("us").asi8 - 1
     days = closed // MICROSECONDS_PER_DAY + EPOCH
-    growth = np.log(np.maximum(1.0 + np.nan_to_num(curves.returns), RUIN))
-    first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
-    return days[first], np.expm1(np.add.reduceat(growth, first))
+    return _by_day(days, np.log(np.maximum(1.0 + np.nan_to_num(curves.returns), RUIN)))
 
 
 def _aligned(series: Sequence[Series | None]) -> tuple[tuple[date, ...], FloatArray]:

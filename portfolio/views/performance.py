@@ -12,12 +12,14 @@ from django.views.decorators.http import require_GET
 
 from alphastrat.core import exports, live
 from alphastrat.core.charts import figure_response
+from alphastrat.core.formatting import day
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
 from portfolio import performance_charts
 from portfolio.services.portfolio_performance import (
     Performance,
     Period,
+    Stay,
     attribution,
     load_performance,
 )
@@ -36,11 +38,11 @@ ATTRIBUTION_EXPORTS = (
     Column("opening", "Opening equity", "money"),
     Column("net_flow", "Capital in", "signed_money"),
     Column("closing", "Closing equity", "money"),
+    Column("left_at", "Left", "time"),
 )
 # Where capital started and what came is in the file: the page has what adds up.
-ATTRIBUTION_COLUMNS = tuple(
-    column for column in ATTRIBUTION_EXPORTS if column.key not in ("opening", "net_flow", "share")
-)
+FILE_ONLY = ("opening", "net_flow", "share", "left_at")
+ATTRIBUTION_COLUMNS = tuple(column for column in ATTRIBUTION_EXPORTS if column.key not in FILE_ONLY)
 SESSION_COLUMNS = tuple(
     Column(key, key) for key in ("day", "pnl", "net_flow", "equity", "session_return", "drawdown")
 )
@@ -112,7 +114,7 @@ def performance_chart(request: PageRequest, chart: str) -> HttpResponseBase:
     found = attribution(performance, _period(request))
     shown = sorted(found.lines, key=lambda line: -abs(line.result.pnl))[:LARGEST]
     rest = found.total.pnl - sum(line.result.pnl for line in shown)
-    names = [line.result.key.strategy.name for line in shown]
+    names = [line.result.key.name for line in shown]
     values = [float(line.result.pnl) for line in shown]
     if len(found.lines) > LARGEST:
         names, values = [*names, "All others"], [*values, float(rest)]
@@ -127,7 +129,7 @@ def sessions(performance: Performance) -> list[dict[str, Any]]:
         {
             "day": one.day,
             "pnl": one.pnl,
-            "net_flow": one.net_flow,
+            "net_flow": one.capital,
             "equity": equity,
             "session_return": float(gained),
             "drawdown": float(depth),
@@ -142,10 +144,15 @@ def _period(request: PageRequest) -> Period:
 
 
 def _row(result: Any, share: Any) -> dict[str, Any]:
-    member = result.key
+    stay = result.key
     names = ("pnl", "realised", "unrealised", "commission", "other", "opening", "net_flow")
     return {name: getattr(result, name) for name in (*names, "closing")} | {
         "share": share,
-        "name": "" if member is None else member.strategy.name,
-        "href": "" if member is None else member.strategy.get_absolute_url(),
+        "name": "" if stay is None else _name(stay),
+        "href": "" if stay is None else stay.url,
+        "left_at": None if stay is None else stay.left_at,
     }
+
+
+def _name(stay: Stay) -> str:
+    return stay.name if stay.left_at is None else f"{stay.name} (former, left {day(stay.left_at)})"

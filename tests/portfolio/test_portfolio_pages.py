@@ -67,11 +67,11 @@ def test_pages_without_a_portfolio_say_so(page, alice):
     ("page", "queries"),
     [
         # Session, user, running jobs, portfolio and its choices, live heads; then
-        # members, accounts, days, idle capital, and the attribution's three.
-        ("/portfolio/performance/", 13),
+        # stays, marks, transfers, and the attribution.
+        ("/portfolio/performance/", 10),
         # Then the book's eleven, denials and actions.
         ("/portfolio/risk/", 19),
-        # Then the snapshot's seven, returns' two and the proposals.
+        # Then the snapshot's eight and the proposals.
         ("/portfolio/rebalancing/", 16),
     ],
 )

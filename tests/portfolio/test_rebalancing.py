@@ -275,10 +275,10 @@ def test_settings_are_stored_whole_and_checked():
 def test_a_snapshot_asks_the_same_number_of_queries_for_two_and_for_twenty(
     alice, django_assert_num_queries
 ):
-    # Members, accounts, positions, standings, days, idle capital, last rebalance; returns: 2.
+    # Members, accounts, positions, standings, stays, marks, transfers, last rebalance; returns: 2.
     for n in (2, 20):
         portfolio, _accounts = make_portfolio(alice, n=n)
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             returns_of(take_snapshot(portfolio, at=AT))
 
 
