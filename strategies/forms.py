@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -47,11 +48,20 @@ EXIT_FIELDS = (
 
 
 class PercentField(forms.FloatField):
-    """A fraction that people write in percent."""
+    """A fraction above zero that people write in percent."""
+
+    def __init__(self, *, below: float = math.inf, **options: Any) -> None:
+        super().__init__(**options)
+        self.below = below
 
     def to_python(self, value: Any) -> float | None:  # type: ignore[override]
         number = super().to_python(value)
-        return None if number is None else round(number / 100.0, 10)
+        if number is None:
+            return None
+        if not 0 < number < self.below:
+            limit = f" and below {self.below:g}" if math.isfinite(self.below) else ""
+            raise forms.ValidationError(f"Choose a value above 0{limit} %.")
+        return round(number / 100.0, 10)
 
     def prepare_value(self, value: Any) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -145,11 +155,19 @@ class ConfigurationForm(forms.Form):
         for name, reason in error.fields.items():
             field = name.replace(".", "__")
             if field in self.fields:
-                self.add_error(field, reason)
+                if field not in self.errors:
+                    self.add_error(field, reason)
                 shown = True
         if not shown:
             reasons = "; ".join(error.fields.values())
             self.add_error(None, f"{error} {reasons}".strip())
+
+    def excuse_unfinished(self) -> None:
+        """Say nothing yet of fields that start empty and still are: the form is a draft."""
+        for name, found in self.errors.as_data().items():
+            is_missing = all(error.code == "required" for error in found)
+            if is_missing and name in self.fields and self.fields[name].initial is None:
+                del self.errors[name]
 
     def _chosen(self, name: str, default: str) -> str:
         if self.is_bound:
@@ -158,8 +176,13 @@ class ConfigurationForm(forms.Form):
 
     def _add_exits(self) -> None:
         for name, label, unit, text in EXIT_FIELDS:
-            kind = PercentField if unit == "%" else forms.IntegerField
-            self.fields[f"exit_rules__{name}"] = kind(label=label, help_text=text, required=False)
+            options: dict[str, Any] = {"label": label, "help_text": text, "required": False}
+            if unit == "%":
+                below = math.inf if name == "take_profit" else 100
+                self.fields[f"exit_rules__{name}"] = PercentField(below=below, **options)
+            else:
+                least = 1 if name == "max_bars" else 0
+                self.fields[f"exit_rules__{name}"] = forms.IntegerField(min_value=least, **options)
 
     def _add_sizing(self) -> None:
         kind = self._chosen("sizing__kind", "equal_share")

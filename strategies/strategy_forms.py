@@ -31,7 +31,7 @@ class StrategyForm(ConfigurationForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if {"name", "plugin", "symbols", "timeframe"} <= set(cleaned):
+        if {"plugin", "timeframe"} <= set(cleaned):
             try:
                 check_draft(self.draft())
             except AlphaStratError as error:
@@ -42,10 +42,10 @@ class StrategyForm(ConfigurationForm):
         """Return the strategy as asked for, unchecked."""
         cleaned = self.cleaned_data
         return StrategyDraft(
-            name=cleaned["name"],
+            name=cleaned.get("name", ""),
             description=cleaned.get("description", ""),
             plugin=cleaned["plugin"],
-            symbols=cleaned["symbols"],
+            symbols=cleaned.get("symbols", []),
             timeframe=cleaned["timeframe"],
             parameters=self.cleaned_part("parameters"),
             exit_rules=self.cleaned_part("exit_rules"),

@@ -22,7 +22,12 @@ from strategies.services.configuration import (
     complete_exits,
     complete_sizing,
 )
-from strategies.services.specification import Specification, find_instruments
+from strategies.services.specification import (
+    Specification,
+    collecting,
+    find_instruments,
+    sentence,
+)
 
 COMPARED = ("plugin", "parameters", "symbols", "timeframe", "exit_rules", "sizing")
 
@@ -158,16 +163,22 @@ def check_draft(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:
     Raises InvalidInput naming each field that is wrong.
     """
     problems: dict[str, str] = {}
+    instruments: list[Any] = []
+    parameters: Mapping[str, Any] = {}
     if not draft.name.strip():
         problems["name"] = "Give it a name."
     if draft.timeframe not in list(Timeframe):
         problems["timeframe"] = f"Choose one of {', '.join(Timeframe)}."
+    with collecting(problems):
+        instruments = find_instruments(draft.symbols)
+    with collecting(problems):
+        parameters = check_parameters(draft.plugin, draft.parameters)
+    with collecting(problems):
+        check_exits(draft.exit_rules)
+    with collecting(problems):
+        check_sizing(draft.sizing, n_symbols=max(1, len(instruments)))
     if problems:
-        raise InvalidInput("Some of these values cannot be used.", fields=problems)
-    instruments = find_instruments(draft.symbols)
-    parameters = check_parameters(draft.plugin, draft.parameters)
-    check_exits(draft.exit_rules)
-    check_sizing(draft.sizing, n_symbols=len(instruments))
+        raise InvalidInput(sentence(problems), fields=problems)
     return {
         "plugin": draft.plugin,
         "parameters": jsonable(parameters),

@@ -93,7 +93,7 @@ def check_search(
     problems |= _wrong_values(asked.plugin, fixed)
     if grid is None or problems:
         problems |= _other_problems(replace(asked, parameters={}))
-        raise InvalidInput(_sentence(problems), fields=problems)
+        raise InvalidInput(specification.sentence(problems), fields=problems)
     valid, share = probe(asked.plugin, fixed, grid)
     slowest = max(valid, key=lambda own: _warmup_bars(asked.plugin, fixed, own))
     own = {name: value for name, value in slowest.items() if name not in EXIT_NAMES}
@@ -318,10 +318,3 @@ def _other_problems(asked: Specification) -> dict[str, str]:
             if not name.startswith("parameters")
         }
     return {}
-
-
-def _sentence(problems: Mapping[str, str]) -> str:
-    if len(problems) == 1:
-        ((name, reason),) = problems.items()
-        return f"{name.rpartition('.')[2].replace('_', ' ').capitalize()}: {reason}"
-    return f"{len(problems)} settings need attention."

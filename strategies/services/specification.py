@@ -132,21 +132,21 @@ def check(asked: Specification) -> Plan:
     """
     problems: dict[str, str] = {}
     parameters: Mapping[str, Any] = asked.parameters
-    with _collecting(problems):
+    with collecting(problems):
         parameters = check_parameters(asked.plugin, asked.parameters)
     instruments: list[Instrument] = []
     held: dict[str, BarSeries] = {}
-    with _collecting(problems):
+    with collecting(problems):
         wanted = _wanted(asked.symbols)
         # One look answers both: who is known, and what is held of them.
         held = held_series(_spellings(wanted), asked.timeframe)
         instruments = _named(wanted, {symbol: one.instrument for symbol, one in held.items()})
     symbols = tuple(instrument.symbol for instrument in instruments)
     for part in (_check_period, _check_account, check_terms):
-        with _collecting(problems):
+        with collecting(problems):
             part(replace(asked, symbols=symbols or asked.symbols))
     if problems:
-        raise InvalidInput(_sentence(problems), fields=problems)
+        raise InvalidInput(sentence(problems), fields=problems)
     checked = replace(
         asked,
         parameters=jsonable(parameters),
@@ -161,14 +161,14 @@ def check_terms(asked: Specification) -> SimulationConfig:
     """Return the account, costs, exits and sizing; raises InvalidInput per field."""
     problems: dict[str, str] = {}
     parts: dict[str, Any] = {}
-    with _collecting(problems):
+    with collecting(problems):
         parts["costs"] = check_costs(asked.costs)
-    with _collecting(problems):
+    with collecting(problems):
         parts["exits"] = check_exits(asked.exit_rules)
-    with _collecting(problems):
+    with collecting(problems):
         parts["sizing"] = check_sizing(asked.sizing, n_symbols=max(1, len(asked.symbols)))
     if problems:
-        raise InvalidInput(_sentence(problems), fields=problems)
+        raise InvalidInput(sentence(problems), fields=problems)
     try:
         return SimulationConfig(periods_per_year=252.0, initial_cash=float(asked.capital), **parts)
     except ValueError as error:
@@ -186,6 +186,23 @@ def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
 def with_periods(config: SimulationConfig, n_periods: float) -> SimulationConfig:
     """Return the configuration with the bars per year of the bars it runs on."""
     return replace(config, periods_per_year=n_periods)
+
+
+def sentence(problems: Mapping[str, str]) -> str:
+    """Return one sentence for the problems of several fields."""
+    if len(problems) == 1:
+        ((name, reason),) = problems.items()
+        return f"{name.rpartition('.')[2].replace('_', ' ').capitalize()}: {reason}"
+    return f"{len(problems)} settings need attention."
+
+
+@contextmanager
+def collecting(problems: dict[str, str]) -> Iterator[None]:
+    """Gather the fields of InvalidInput, so that one answer names every problem."""
+    try:
+        yield
+    except InvalidInput as error:
+        problems.update(error.fields or {"": str(error)})
 
 
 def _wanted(symbols: Sequence[str]) -> list[str]:
@@ -239,7 +256,7 @@ def _check_account(asked: Specification) -> None:
     if not known and not Instrument.objects.filter(symbol=asked.benchmark).exists():
         problems["benchmark"] = "Name an instrument, or choose universe or none."
     if problems:
-        raise InvalidInput(_sentence(problems), fields=problems)
+        raise InvalidInput(sentence(problems), fields=problems)
 
 
 def _plan(
@@ -328,22 +345,6 @@ def _suggest(unknown: Sequence[str]) -> str:
             f"{symbol} is not known" + (f"; did you mean {', '.join(near)}?" if near else ".")
         )
     return " ".join(parts) + ("" if known else " Import bars first.")
-
-
-def _sentence(problems: Mapping[str, str]) -> str:
-    if len(problems) == 1:
-        ((name, reason),) = problems.items()
-        return f"{name.rpartition('.')[2].replace('_', ' ').capitalize()}: {reason}"
-    return f"{len(problems)} settings need attention."
-
-
-@contextmanager
-def _collecting(problems: dict[str, str]) -> Iterator[None]:
-    """Gather the fields of InvalidInput, so that one answer names every problem."""
-    try:
-        yield
-    except InvalidInput as error:
-        problems.update(error.fields or {"": str(error)})
 
 
 def annualisation(run: BacktestRun, exchange: str) -> float:

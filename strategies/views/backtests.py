@@ -104,12 +104,13 @@ def backtest_new(request: PageRequest) -> HttpResponse:
     if request.method == "GET":
         return _form_page(request, BacktestForm(initial=_initial(request)))
     form = BacktestForm(request.POST)
-    is_draft = "validate" in request.GET or "refresh" in request.POST
-    if not form.is_valid() or form.plan is None:
-        return _form_page(request, form, status=200 if is_draft else 422)
-    if is_draft:
+    is_valid = form.is_valid()
+    if "validate" in request.GET or "refresh" in request.POST:
+        form.excuse_unfinished()
         return _form_page(request, form)
     plan = form.plan
+    if not is_valid or plan is None:
+        return _form_page(request, form, status=422)
     version = _version(request, form, plan.specification)
     try:
         run = backtesting.request_backtest(

@@ -90,11 +90,12 @@ def form_page(
 
 def create(request: PageRequest, form: SearchForm, kind: str, ask: Any) -> HttpResponse:
     """Answer a form: as a draft with its estimate, with its problems, or by starting the job."""
-    is_draft = "validate" in request.GET or "refresh" in request.POST
-    if not form.is_valid() or form.plan is None:
-        return form_page(request, form, kind, status=200 if is_draft else 422)
-    if is_draft:
+    is_valid = form.is_valid()
+    if "validate" in request.GET or "refresh" in request.POST:
+        form.excuse_unfinished()
         return form_page(request, form, kind)
+    if not is_valid or form.plan is None:
+        return form_page(request, form, kind, status=422)
     try:
         search = ask(form, version_of(request, form))
     except AlphaStratError as error:

@@ -204,9 +204,11 @@ def _draft_page(
 ) -> HttpResponse | None:
     """Answer a form that is only being checked, or is wrong; None where it can be carried out."""
     is_draft = "validate" in request.GET or "refresh" in request.POST
-    if not form.is_valid():
-        return _form_page(request, form, strategy, status=200 if is_draft else 422)
-    return _form_page(request, form, strategy) if is_draft else None
+    is_valid = form.is_valid()
+    if is_draft:
+        form.excuse_unfinished()
+        return _form_page(request, form, strategy)
+    return None if is_valid else _form_page(request, form, strategy, status=422)
 
 
 def _form_page(

@@ -73,7 +73,7 @@ def test_htmx_is_sent_to_the_run_by_a_header(browser, market):
         ({"end": "2014-01-01"}, "Choose a day after 2015-01-02."),
         ({"start": "soon"}, "Enter a valid date."),
         ({"capital": "-1"}, "Choose an amount above 0"),
-        ({"exit_rules__stop_loss": "150"}, "Must lie in (0, 1)"),
+        ({"exit_rules__stop_loss": "150"}, "Choose a value above 0 and below 100 %."),
         ({"start": "2001-01-01", "end": "2002-01-01"}, "2013-02-08 to 2018-02-07"),
         ({"start": "2013-02-08", "end": "2013-08-08"}, "282 bars are needed"),
     ],

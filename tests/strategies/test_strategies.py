@@ -170,7 +170,7 @@ def test_a_strategy_is_made_changed_and_moved_on_its_pages(browser):
         ({"name": "RSI"}, "Choose another name."),
         ({"symbols": "KOO"}, "did you mean KO?"),
         ({"parameters__period": "0"}, "greater than or equal to 2"),
-        ({"exit_rules__stop_loss": "120"}, "Must lie in (0, 1)"),
+        ({"exit_rules__stop_loss": "120"}, "Choose a value above 0 and below 100 %."),
     ],
 )
 def test_a_mistake_is_answered_with_422(browser, strategy, changes, said):
@@ -181,6 +181,18 @@ def test_a_mistake_is_answered_with_422(browser, strategy, changes, said):
     draft = browser.post("/strategies/new/?validate=1", {**form, "symbols": "KOO"})
     assert draft.status_code == 200
     assert Strategy.objects.count() == 1
+
+
+def test_a_draft_is_told_all_that_is_wrong_and_not_what_is_still_missing(browser):
+    form = {"name": "", "plugin": "rsi_mean_reversion", "symbols": "", "timeframe": "1d"}
+    begun = browser.post("/strategies/new/?validate=1", form).content.decode()
+    assert "This field is required" not in begun
+    wrong = {"symbols": "KOO", "parameters__oversold": "60", "sizing__kind": "kelly"}
+    wrong |= {"sizing__multiple": "3", "exit_rules__trailing_stop": "-3"}
+    page = browser.post("/strategies/new/?validate=1", {**form, **wrong}).content.decode()
+    for said in ("did you mean KO?", "exit_level", "(0, 0.5]", "Choose a value above 0"):
+        assert said in page
+    assert "This field is required" not in page
 
 
 def test_a_backtest_counts_as_the_strategys_own_only_while_nothing_is_changed(browser, strategy):
