@@ -84,6 +84,13 @@ SIZING_RULES: dict[str, SizingRule] = {
     )
 }
 DEFAULT_SIZING = "equal_share"
+# Beyond these a sale would bring less than nothing.
+MOST_COSTS = {
+    "commission_bps": 1_000,
+    "slippage_bps": 1_000,
+    "slippage_volatility": 3,
+    "borrow_bps_per_year": 100_000,
+}
 OPTIONAL_SIZING_VALUES = {"volatility_target": {"cap"}, "kelly": {"cap"}}
 
 
@@ -138,8 +145,13 @@ def check_costs(values: Mapping[str, Any]) -> CostModel:
     known = {field.name for field in fields(CostModel)}
     numbers = _numbers("costs", values, known)
     problems = {f"costs.{name}": "Must not be negative." for name, v in numbers.items() if v < 0}
+    problems |= {
+        f"costs.{name}": f"Must be at most {most:,}."
+        for name, most in MOST_COSTS.items()
+        if numbers.get(name, 0) > most
+    }
     if problems:
-        raise InvalidInput("Costs cannot be negative.", fields=problems)
+        raise InvalidInput("Some of these costs cannot be charged.", fields=problems)
     return CostModel(**numbers)
 
 

@@ -202,6 +202,7 @@ BAD = [
     ({"capital": 0}, "capital"),
     ({"capital": -5}, "capital"),
     ({"costs": {"commission_bps": -1}}, "costs.commission_bps"),
+    ({"costs": {"slippage_bps": 20_000}}, "costs.slippage_bps"),
     ({"costs": {"bribes": 1}}, "costs.bribes"),
     ({"costs": {"slippage_bps": float("nan")}}, "costs.slippage_bps"),
     ({"exit_rules": {"stop_loss": 1.5}}, "exit_rules.stop_loss"),
