@@ -289,7 +289,7 @@ def by_symbol(results: Results) -> Chart:
         key="by-symbol",
         title="P&L by instrument",
         caption=caption,
-        svg=charts.preview({"equity": np.cumsum([row["pnl"] for row in rows])}),
+        svg=_bars([row["pnl"] for row in shown]),
         draw=draw,
         columns=("symbol", "n_trades", "pnl", "win_rate", "average_return", "commission"),
         rows=lambda: (tuple(row.values()) for row in rows),
@@ -369,8 +369,38 @@ def _scatter(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> SafeString:
             for a, b, value in zip(left, top, y, strict=True)
         ),
     )
+    return _picture(dots)
+
+
+def _bars(values: list[float]) -> SafeString:
+    """Draw horizontal bars, the last value on top."""
+    if not values:
+        return SafeString("")
+    low, high = min(0.0, *values), max(0.0, *values)
+    zero, scale = -704 * low / ((high - low) or 1.0) + 8, 704 / ((high - low) or 1.0)
+    height = 224 / len(values)
+    return _picture(
+        format_html_join(
+            "",
+            '<path data-role="{}" d="M{} {}H{}v{}H{}z"/>',
+            (
+                (
+                    "profit" if value > 0 else "loss",
+                    f"{zero:.1f}",
+                    f"{232 - (place + 0.8) * height:.1f}",
+                    f"{zero + value * scale:.1f}",
+                    f"{0.6 * height:.1f}",
+                    f"{zero:.1f}",
+                )
+                for place, value in enumerate(values)
+            ),
+        )
+    )
+
+
+def _picture(shapes: SafeString) -> SafeString:
     return format_html(
         '<svg class="preview" viewBox="0 0 720 240" preserveAspectRatio="none" aria-hidden="true">'
         '<path class="axis" d="M0 60H720M0 120H720M0 180H720"/>{}</svg>',
-        dots,
+        shapes,
     )

@@ -312,9 +312,18 @@ def _cash(result: SimulationResult) -> Iterator[Finding]:
         yield Finding(
             "entries_without_cash",
             Severity.NOTE,
-            f"{result.n_denied} entries found no cash or size, {result.n_partial} only a part.",
+            _cash_words(result.n_denied, result.n_partial),
             {"n_denied": result.n_denied, "n_partial": result.n_partial},
         )
+
+
+def _cash_words(n_denied: int, n_partial: int) -> str:
+    parts = []
+    if n_denied:
+        parts.append(f"{n_denied} found no cash or size")
+    if n_partial:
+        parts.append(f"{n_partial} found cash for a part only")
+    return f"Of the entries {' and '.join(parts)}."
 
 
 def _longest(is_true: BoolArray) -> int:

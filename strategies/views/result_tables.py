@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from strategies.forms import COST_FIELDS, EXIT_FIELDS, SIZING_LABELS
 from strategies.models import BacktestRun
 from strategies.quant import registry
 from strategies.quant.parameters import parameter_specs
+from strategies.services.comparison import BY_DAY
 from strategies.services.configuration import SIZING_RULES
 from strategies.services.results import Results
 
@@ -36,11 +38,7 @@ TRIP_COLUMNS = (
     Column("commission", "Commission", "money", sort="commission"),
     Column("exit_reason", "Exit", sort="exit_reason"),
 )
-TRIP_COLUMNS_SHORT = tuple(
-    Column(column.key, column.label, column.format)
-    for column in TRIP_COLUMNS
-    if column.key in {"symbol", "side", "entry_time", "exit_time", "pnl", "return", "exit_reason"}
-)
+SHORT = {"symbol", "side", "entry_time", "exit_time", "pnl", "return", "exit_reason"}
 TRIP_EXPORTS = tuple(
     Column(name, name)
     for name in (
@@ -69,7 +67,7 @@ METRIC_COLUMNS = (
     Column("benchmark", "Buy and hold", "html"),
 )
 DRAWDOWN_COLUMNS = (
-    Column("depth", "Depth", "signed_percent"),
+    Column("depth", "Depth", "percent"),
     Column("peak_at", "Peak", "day"),
     Column("trough_at", "Trough", "day"),
     Column("recovered", "Recovered"),
@@ -175,6 +173,18 @@ def settings_of(run: BacktestRun) -> list[tuple[str, str]]:
         rows.append(("Costs", "None"))
     rows.append(("Engine", run.get_engine_display()))
     return rows
+
+
+def trip_columns(run: BacktestRun, *, is_short: bool = False) -> tuple[Column, ...]:
+    """Return the columns of round trips; a fill within a bar of a day or more has no hour."""
+    by_day = run.timeframe in BY_DAY
+    columns = (
+        replace(column, format="day") if by_day and column.format == "time" else column
+        for column in TRIP_COLUMNS
+    )
+    if is_short:
+        return tuple(replace(column, sort="") for column in columns if column.key in SHORT)
+    return tuple(columns)
 
 
 def period_of(run: BacktestRun) -> str:

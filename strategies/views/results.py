@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from uuid import UUID
 
@@ -95,7 +96,7 @@ def backtest_trades(request: PageRequest, run_id: UUID) -> HttpResponseBase:
     run = _run(request, run_id)
     if run.status != BacktestRun.Status.SUCCEEDED:
         raise Http404
-    columns = result_tables.TRIP_COLUMNS
+    columns = result_tables.trip_columns(run)
     order = read_order(request, columns, default="entry_time")
     trips = Results(run).trips.sort_values(
         order.sort, ascending=not order.descending, kind="stable"
@@ -150,7 +151,7 @@ def _result(request: PageRequest, run: BacktestRun) -> dict[str, Any]:
         "by_year_columns": result_tables.group_columns("year", "Year"),
         "by_side_columns": result_tables.group_columns("side", "Side"),
         "by_reason_columns": result_tables.group_columns("exit_reason", "Exit"),
-        "trip_columns": result_tables.TRIP_COLUMNS_SHORT,
+        "trip_columns": result_tables.trip_columns(run, is_short=True),
         "trips": records(trips.tail(N_SHOWN_TRIPS).iloc[::-1]),
         "n_trips": len(trips),
         "provenance": result_tables.provenance_of(run),
@@ -168,7 +169,7 @@ def _examination(results: Results) -> dict[str, Any]:
         "evidence": evidence,
         "sweep": None if run.engine == BacktestRun.Engine.IMPORTED else newest_sweep_of(run),
         "luck_note": _luck_note(evidence),
-        "bars_note": f"to be 95% sure; the run has {evidence['n_bars']:,}" if evidence else "",
+        "bars_note": _bars_note(evidence),
         "crises": result_tables.crisis_rows(run),
         "crisis_columns": result_tables.CRISIS_COLUMNS,
     }
@@ -187,6 +188,12 @@ def _luck_note(evidence: dict[str, Any] | None) -> str:
         return ""
     looks = "look" if n_trials == 1 else "looks"
     return f"after {n_trials:,} {looks} at this hypothesis; 95% or more passes"
+
+
+def _bars_note(evidence: dict[str, Any] | None) -> str:
+    if not evidence or not math.isfinite(evidence["minimum_bars"]):
+        return ""
+    return f"to be 95% sure; the run has {evidence['n_bars']:,}"
 
 
 def _numbers(run: BacktestRun, chart: Chart, form: str) -> HttpResponseBase:
