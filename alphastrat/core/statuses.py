@@ -63,3 +63,8 @@ CONNECTIONS = {
     "paused": "Paused",
     "none": "Not live",
 }
+
+
+def key_of(status: object) -> str:
+    """Return the key of a status, however it is written."""
+    return str(status).lower().replace("-", "_").replace(" ", "_")

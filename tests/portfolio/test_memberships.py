@@ -145,7 +145,7 @@ def test_one_that_comes_back_has_a_line_for_each_stay(two):
 
 
 def test_the_attribution_adds_up_with_former_members_and_closed_accounts(two, alice):
-    portfolio, (winner, loser) = two
+    portfolio, (_winner, loser) = two
     close_account(loser, at=loser.marked_to)
     second = open_account(
         loser.strategy, capital=Decimal(50_000), costs={}, at=loser.marked_to + DAY

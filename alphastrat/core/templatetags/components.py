@@ -21,6 +21,7 @@ from alphastrat.core.formatting import FORMATS, Formatted, count, format_value
 from alphastrat.core.hub import wire_name
 from alphastrat.core.icons import ICONS
 from alphastrat.core.job_view import job_view
+from alphastrat.core.table_cells import cell_markup
 from alphastrat.core.templatetags.format import directed
 
 register = template.Library()
@@ -94,7 +95,7 @@ def data_card(
 @register.inclusion_tag("components/status_badge.html")
 def status_badge(status: str, *, label: str = "", live: str = "") -> dict[str, Any]:
     """Show a status as a shape and a word."""
-    key = str(status).lower().replace("-", "_").replace(" ", "_")
+    key = statuses.key_of(status)
     _one_of("status", key, statuses.STATUSES)
     return {"status": statuses.STATUSES[key], "key": key, "label": label, "live": live}
 
@@ -432,6 +433,12 @@ def metric_definition(
         "window": window,
         "href": tables.metric_url(metric),
     }
+
+
+@register.simple_tag
+def table_cell(cell: tables.Cell, *, heads_row: bool) -> SafeString:
+    """Print one cell of a table."""
+    return cell_markup(cell, heads_row=heads_row)
 
 
 @register.filter
