@@ -10,10 +10,10 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("accounts", "__first__"),
         ("monitoring", "0001_initial"),
         ("portfolio", "0001_initial"),
         ("strategies", "0007_keep_one_run_per_import"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -210,6 +210,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-starts_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["silence", "maintenance"])),
+                        name="monitoring_silence_kind_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("ends_at__gt", models.F("starts_at"))),
+                        name="monitoring_silence_ends_after_start",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -301,6 +311,73 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("owner", "name"), name="monitoring_rule_unique_name"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("scope__in", ["all", "portfolio", "strategy"])),
+                        name="monitoring_rule_scope_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("comparator__in", ["above", "below"])),
+                        name="monitoring_rule_comparator_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("no_data_policy__in", ["ignore", "alert"])),
+                        name="monitoring_rule_no_data_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("portfolio__isnull", True),
+                                ("scope", "all"),
+                                ("strategy__isnull", True),
+                            ),
+                            models.Q(
+                                ("portfolio__isnull", True),
+                                ("scope", "strategy"),
+                                ("strategy__isnull", False),
+                            ),
+                            models.Q(
+                                ("portfolio__isnull", False),
+                                ("scope", "portfolio"),
+                                ("strategy__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="monitoring_rule_scope_has_subject",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("warning_bound__isnull", False),
+                            ("critical_bound__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="monitoring_rule_has_bound",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("warning_bound__gte", -1000000000000.0),
+                            ("warning_bound__lte", 1000000000000.0),
+                        ),
+                        name="monitoring_rule_warning_bound_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("critical_bound__gte", -1000000000000.0),
+                            ("critical_bound__lte", 1000000000000.0),
+                        ),
+                        name="monitoring_rule_critical_bound_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("clear_bound__gte", -1000000000000.0),
+                            ("clear_bound__lte", 1000000000000.0),
+                        ),
+                        name="monitoring_rule_clear_bound_in_range",
+                    ),
+                ],
             },
         ),
         migrations.AddField(
@@ -369,6 +446,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("owner", "name"), name="monitoring_transport_unique_name"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["apprise", "webhook"])),
+                        name="monitoring_transport_kind_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("minimum_severity__in", ["info", "warning", "critical"])
+                        ),
+                        name="monitoring_transport_severity_is_known",
+                    ),
+                ],
             },
         ),
         migrations.AddField(
@@ -461,6 +553,40 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    "verified",
+                                    "monitoring",
+                                    "watch",
+                                    "degraded",
+                                    "failed",
+                                    "insufficient",
+                                ],
+                            )
+                        ),
+                        name="monitoring_verification_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("on_degraded__in", ["none", "reduce", "suspend"])),
+                        name="monitoring_verification_action_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("false_alarms_per_year__gte", 0.01), ("false_alarms_per_year__lte", 12)
+                        ),
+                        name="monitoring_verification_budget_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("tolerance__gte", 0.01), ("tolerance__lte", 1)),
+                        name="monitoring_verification_tolerance_in_range",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="VerificationTransition",
@@ -525,6 +651,45 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-happened_at"],
+                "indexes": [
+                    models.Index(
+                        fields=["strategy", "-happened_at"], name="monitoring_transition_newest"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "before__in",
+                                [
+                                    "verified",
+                                    "monitoring",
+                                    "watch",
+                                    "degraded",
+                                    "failed",
+                                    "insufficient",
+                                ],
+                            )
+                        ),
+                        name="monitoring_transition_before_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "after__in",
+                                [
+                                    "verified",
+                                    "monitoring",
+                                    "watch",
+                                    "degraded",
+                                    "failed",
+                                    "insufficient",
+                                ],
+                            )
+                        ),
+                        name="monitoring_transition_after_is_known",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
@@ -565,109 +730,6 @@ class Migration(migrations.Migration):
                     ("run__isnull", False), ("walk_forward__isnull", False), _connector="XOR"
                 ),
                 name="monitoring_expectation_has_one_source",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="silence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["silence", "maintenance"])),
-                name="monitoring_silence_kind_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="silence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("ends_at__gt", models.F("starts_at"))),
-                name="monitoring_silence_ends_after_start",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.UniqueConstraint(
-                fields=("owner", "name"), name="monitoring_rule_unique_name"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("scope__in", ["all", "portfolio", "strategy"])),
-                name="monitoring_rule_scope_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("comparator__in", ["above", "below"])),
-                name="monitoring_rule_comparator_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("no_data_policy__in", ["ignore", "alert"])),
-                name="monitoring_rule_no_data_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("portfolio__isnull", True), ("scope", "all"), ("strategy__isnull", True)
-                    ),
-                    models.Q(
-                        ("portfolio__isnull", True),
-                        ("scope", "strategy"),
-                        ("strategy__isnull", False),
-                    ),
-                    models.Q(
-                        ("portfolio__isnull", False),
-                        ("scope", "portfolio"),
-                        ("strategy__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="monitoring_rule_scope_has_subject",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("warning_bound__isnull", False),
-                    ("critical_bound__isnull", False),
-                    _connector="OR",
-                ),
-                name="monitoring_rule_has_bound",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("warning_bound__gte", -1000000000000.0),
-                    ("warning_bound__lte", 1000000000000.0),
-                ),
-                name="monitoring_rule_warning_bound_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("critical_bound__gte", -1000000000000.0),
-                    ("critical_bound__lte", 1000000000000.0),
-                ),
-                name="monitoring_rule_critical_bound_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="thresholdrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("clear_bound__gte", -1000000000000.0), ("clear_bound__lte", 1000000000000.0)
-                ),
-                name="monitoring_rule_clear_bound_in_range",
             ),
         ),
         migrations.AddConstraint(
@@ -737,26 +799,6 @@ class Migration(migrations.Migration):
                 name="monitoring_alert_firing_has_time",
             ),
         ),
-        migrations.AddConstraint(
-            model_name="transport",
-            constraint=models.UniqueConstraint(
-                fields=("owner", "name"), name="monitoring_transport_unique_name"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="transport",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["apprise", "webhook"])),
-                name="monitoring_transport_kind_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="transport",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("minimum_severity__in", ["info", "warning", "critical"])),
-                name="monitoring_transport_severity_is_known",
-            ),
-        ),
         migrations.AddIndex(
             model_name="notification",
             index=models.Index(
@@ -781,71 +823,6 @@ class Migration(migrations.Migration):
                     _connector="XOR",
                 ),
                 name="monitoring_notification_ended_has_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="verification",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        ["verified", "monitoring", "watch", "degraded", "failed", "insufficient"],
-                    )
-                ),
-                name="monitoring_verification_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="verification",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("on_degraded__in", ["none", "reduce", "suspend"])),
-                name="monitoring_verification_action_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="verification",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("false_alarms_per_year__gte", 0.01), ("false_alarms_per_year__lte", 12)
-                ),
-                name="monitoring_verification_budget_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="verification",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("tolerance__gte", 0.01), ("tolerance__lte", 1)),
-                name="monitoring_verification_tolerance_in_range",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="verificationtransition",
-            index=models.Index(
-                fields=["strategy", "-happened_at"], name="monitoring_transition_newest"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="verificationtransition",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "before__in",
-                        ["verified", "monitoring", "watch", "degraded", "failed", "insufficient"],
-                    )
-                ),
-                name="monitoring_transition_before_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="verificationtransition",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "after__in",
-                        ["verified", "monitoring", "watch", "degraded", "failed", "insufficient"],
-                    )
-                ),
-                name="monitoring_transition_after_is_known",
             ),
         ),
     ]

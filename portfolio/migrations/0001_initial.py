@@ -12,10 +12,10 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("accounts", "__first__"),
         ("core", "0001_initial"),
         ("marketdata", "0007_let_no_null_pass_the_checks"),
         ("strategies", "0007_keep_one_run_per_import"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -65,6 +65,31 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["opened_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("broker__in", ["paper", "external", "alpaca"])),
+                        name="portfolio_account_broker_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("opening_cash__gte", 0), ("opening_cash__lt", 1000000000000000.0)
+                        ),
+                        name="portfolio_account_opening_cash_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("closed_at__isnull", True),
+                            ("closed_at__gte", models.F("opened_at")),
+                            _connector="OR",
+                        ),
+                        name="portfolio_account_closes_after_opening",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed_at__isnull", True)),
+                        fields=("strategy",),
+                        name="portfolio_account_one_open_per_strategy",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -112,6 +137,35 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["moved_at", "pk"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "kind__in",
+                                [
+                                    "deposit",
+                                    "withdrawal",
+                                    "transfer",
+                                    "dividend",
+                                    "interest",
+                                    "borrow",
+                                    "fee",
+                                ],
+                            )
+                        ),
+                        name="portfolio_movement_kind_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("amount__gt", -1000000000000000.0), ("amount__lt", 1000000000000000.0)
+                        ),
+                        name="portfolio_movement_amount_in_range",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("account", "source", "execution_id"),
+                        name="portfolio_movement_natural_key",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -166,6 +220,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "equity",
+                                django.db.models.expressions.CombinedExpression(
+                                    models.F("cash"), "+", models.F("position_value")
+                                ),
+                            )
+                        ),
+                        name="portfolio_equitypoint_cash_and_positions_are_equity",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("equity__gte", -1000000000000000.0),
+                            ("equity__lte", 1000000000000000.0),
+                        ),
+                        name="portfolio_equitypoint_equity_in_range",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Order",
@@ -277,6 +353,77 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-decided_at"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status__in", ("pending", "working"))),
+                        fields=["account", "instrument"],
+                        name="portfolio_order_open",
+                    ),
+                    models.Index(fields=["account", "-decided_at"], name="portfolio_order_newest"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    "pending",
+                                    "denied",
+                                    "working",
+                                    "filled",
+                                    "cancelled",
+                                    "rejected",
+                                    "expired",
+                                ],
+                            )
+                        ),
+                        name="portfolio_order_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("side__in", ["buy", "sell"])),
+                        name="portfolio_order_side_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "reason__in",
+                                [
+                                    "entry",
+                                    "signal",
+                                    "reversal",
+                                    "time",
+                                    "stop",
+                                    "target",
+                                    "trailing",
+                                    "rebalance",
+                                    "reduce",
+                                    "close",
+                                ],
+                            )
+                        ),
+                        name="portfolio_order_reason_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("quantity__isnull", True),
+                            models.Q(("quantity__gt", 0), ("quantity__lt", 1000000000000000.0)),
+                            _connector="OR",
+                        ),
+                        name="portfolio_order_quantity_is_positive",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ("pending", "working")),
+                            ("ended_at__isnull", False),
+                            _connector="XOR",
+                        ),
+                        name="portfolio_order_ended_has_time",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("account", "client_order_id"),
+                        name="portfolio_order_unique_client_id",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -366,6 +513,48 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["filled_at", "recorded_at", "pk"],
+                "indexes": [
+                    models.Index(fields=["account", "filled_at"], name="portfolio_fill_in_order")
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("source__in", ["paper", "api", "csv", "alpaca", "ibkr", "freqtrade"])
+                        ),
+                        name="portfolio_fill_source_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("side__in", ["buy", "sell"])),
+                        name="portfolio_fill_side_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("quantity__gt", 0), ("quantity__lt", 1000000000000000.0)
+                        ),
+                        name="portfolio_fill_quantity_is_positive",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("price__gte", 0), ("price__lt", 1000000000000.0)),
+                        name="portfolio_fill_price_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("commission__gt", -1000000000000.0),
+                            ("commission__lt", 1000000000000.0),
+                        ),
+                        name="portfolio_fill_commission_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("is_cancelled", False), ("corrects__isnull", False), _connector="OR"
+                        ),
+                        name="portfolio_fill_cancelled_corrects_one",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("account", "source", "execution_id"),
+                        name="portfolio_fill_natural_key",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -412,6 +601,22 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("owner", "name"), name="portfolio_portfolio_unique_name"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("trading_state__in", ["active", "reducing", "halted"])),
+                        name="portfolio_portfolio_trading_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("reserve__gte", -1000000000000000.0),
+                            ("reserve__lte", 1000000000000000.0),
+                        ),
+                        name="portfolio_portfolio_reserve_in_range",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -452,6 +657,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-requested_at"],
+                "indexes": [
+                    models.Index(
+                        fields=["portfolio", "-requested_at"], name="portfolio_optimisation_newest"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["queued", "running", "succeeded", "failed"])
+                        ),
+                        name="portfolio_optimisation_status_is_known",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -488,6 +706,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["strategy__name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("strategy",), name="portfolio_member_one_portfolio"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("target_weight__gte", -1), ("target_weight__lte", 1)),
+                        name="portfolio_member_target_weight_in_range",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -539,6 +766,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["instrument__symbol"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("account", "instrument"),
+                        name="portfolio_position_unique_instrument",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("quantity__gte", -1000000000000000.0),
+                            ("quantity__lte", 1000000000000000.0),
+                        ),
+                        name="portfolio_position_quantity_in_range",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -611,6 +851,30 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-proposed_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    "proposed",
+                                    "approved",
+                                    "running",
+                                    "done",
+                                    "rejected",
+                                    "failed",
+                                    "expired",
+                                ],
+                            )
+                        ),
+                        name="portfolio_rebalance_status_is_known",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ("proposed", "approved", "running"))),
+                        fields=("portfolio",),
+                        name="portfolio_rebalance_one_at_a_time",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -656,6 +920,16 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "portfolio_allocations",
                 "ordering": ["-allocated_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("portfolio", "strategy", "allocated_at"),
+                        name="portfolio_allocation_one_per_time",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("weight__gte", -1000.0), ("weight__lte", 1000.0)),
+                        name="portfolio_allocation_weight_in_range",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -711,6 +985,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["sequence"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("rebalance", "strategy"),
+                        name="portfolio_rebalancetrade_one_per_strategy",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -773,6 +1053,20 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-taken_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("portfolio__isnull", False),
+                            ("strategy__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="portfolio_riskaction_has_subject",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("trading_state__in", ["active", "reducing", "halted"])),
+                        name="portfolio_riskaction_state_is_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -826,398 +1120,23 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "risk limits",
-            },
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("broker__in", ["paper", "external", "alpaca"])),
-                name="portfolio_account_broker_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("opening_cash__gte", 0), ("opening_cash__lt", 1000000000000000.0)
-                ),
-                name="portfolio_account_opening_cash_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("closed_at__isnull", True),
-                    ("closed_at__gte", models.F("opened_at")),
-                    _connector="OR",
-                ),
-                name="portfolio_account_closes_after_opening",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("closed_at__isnull", True)),
-                fields=("strategy",),
-                name="portfolio_account_one_open_per_strategy",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cashmovement",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "kind__in",
-                        [
-                            "deposit",
-                            "withdrawal",
-                            "transfer",
-                            "dividend",
-                            "interest",
-                            "borrow",
-                            "fee",
-                        ],
-                    )
-                ),
-                name="portfolio_movement_kind_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cashmovement",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("amount__gt", -1000000000000000.0), ("amount__lt", 1000000000000000.0)
-                ),
-                name="portfolio_movement_amount_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cashmovement",
-            constraint=models.UniqueConstraint(
-                fields=("account", "source", "execution_id"), name="portfolio_movement_natural_key"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="equitypoint",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "equity",
-                        django.db.models.expressions.CombinedExpression(
-                            models.F("cash"), "+", models.F("position_value")
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("portfolio__isnull", True), ("strategy__isnull", True), _connector="OR"
                         ),
-                    )
-                ),
-                name="portfolio_equitypoint_cash_and_positions_are_equity",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="equitypoint",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("equity__gte", -1000000000000000.0), ("equity__lte", 1000000000000000.0)
-                ),
-                name="portfolio_equitypoint_equity_in_range",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="order",
-            index=models.Index(
-                condition=models.Q(("status__in", ("pending", "working"))),
-                fields=["account", "instrument"],
-                name="portfolio_order_open",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="order",
-            index=models.Index(fields=["account", "-decided_at"], name="portfolio_order_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            "pending",
-                            "denied",
-                            "working",
-                            "filled",
-                            "cancelled",
-                            "rejected",
-                            "expired",
-                        ],
-                    )
-                ),
-                name="portfolio_order_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("side__in", ["buy", "sell"])),
-                name="portfolio_order_side_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "reason__in",
-                        [
-                            "entry",
-                            "signal",
-                            "reversal",
-                            "time",
-                            "stop",
-                            "target",
-                            "trailing",
-                            "rebalance",
-                            "reduce",
-                            "close",
-                        ],
-                    )
-                ),
-                name="portfolio_order_reason_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("quantity__isnull", True),
-                    models.Q(("quantity__gt", 0), ("quantity__lt", 1000000000000000.0)),
-                    _connector="OR",
-                ),
-                name="portfolio_order_quantity_is_positive",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ("pending", "working")),
-                    ("ended_at__isnull", False),
-                    _connector="XOR",
-                ),
-                name="portfolio_order_ended_has_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.UniqueConstraint(
-                fields=("account", "client_order_id"), name="portfolio_order_unique_client_id"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="fill",
-            index=models.Index(fields=["account", "filled_at"], name="portfolio_fill_in_order"),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("source__in", ["paper", "api", "csv", "alpaca", "ibkr", "freqtrade"])
-                ),
-                name="portfolio_fill_source_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("side__in", ["buy", "sell"])),
-                name="portfolio_fill_side_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("quantity__gt", 0), ("quantity__lt", 1000000000000000.0)),
-                name="portfolio_fill_quantity_is_positive",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("price__gte", 0), ("price__lt", 1000000000000.0)),
-                name="portfolio_fill_price_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("commission__gt", -1000000000000.0), ("commission__lt", 1000000000000.0)
-                ),
-                name="portfolio_fill_commission_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("is_cancelled", False), ("corrects__isnull", False), _connector="OR"
-                ),
-                name="portfolio_fill_cancelled_corrects_one",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fill",
-            constraint=models.UniqueConstraint(
-                fields=("account", "source", "execution_id"), name="portfolio_fill_natural_key"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfolio",
-            constraint=models.UniqueConstraint(
-                fields=("owner", "name"), name="portfolio_portfolio_unique_name"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfolio",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("trading_state__in", ["active", "reducing", "halted"])),
-                name="portfolio_portfolio_trading_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfolio",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("reserve__gte", -1000000000000000.0), ("reserve__lte", 1000000000000000.0)
-                ),
-                name="portfolio_portfolio_reserve_in_range",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="optimisation",
-            index=models.Index(
-                fields=["portfolio", "-requested_at"], name="portfolio_optimisation_newest"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="optimisation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["queued", "running", "succeeded", "failed"])),
-                name="portfolio_optimisation_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfoliomember",
-            constraint=models.UniqueConstraint(
-                fields=("strategy",), name="portfolio_member_one_portfolio"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfoliomember",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("target_weight__gte", -1), ("target_weight__lte", 1)),
-                name="portfolio_member_target_weight_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="position",
-            constraint=models.UniqueConstraint(
-                fields=("account", "instrument"), name="portfolio_position_unique_instrument"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="position",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("quantity__gte", -1000000000000000.0), ("quantity__lte", 1000000000000000.0)
-                ),
-                name="portfolio_position_quantity_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rebalance",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            "proposed",
-                            "approved",
-                            "running",
-                            "done",
-                            "rejected",
-                            "failed",
-                            "expired",
-                        ],
-                    )
-                ),
-                name="portfolio_rebalance_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rebalance",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ("proposed", "approved", "running"))),
-                fields=("portfolio",),
-                name="portfolio_rebalance_one_at_a_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfolioallocation",
-            constraint=models.UniqueConstraint(
-                fields=("portfolio", "strategy", "allocated_at"),
-                name="portfolio_allocation_one_per_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="portfolioallocation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("weight__gte", -1000.0), ("weight__lte", 1000.0)),
-                name="portfolio_allocation_weight_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rebalancetrade",
-            constraint=models.UniqueConstraint(
-                fields=("rebalance", "strategy"), name="portfolio_rebalancetrade_one_per_strategy"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskaction",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("portfolio__isnull", False), ("strategy__isnull", False), _connector="OR"
-                ),
-                name="portfolio_riskaction_has_subject",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskaction",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("trading_state__in", ["active", "reducing", "halted"])),
-                name="portfolio_riskaction_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="risklimits",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("portfolio__isnull", True), ("strategy__isnull", True), _connector="OR"
-                ),
-                name="portfolio_risklimits_one_scope",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="risklimits",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("portfolio__isnull", True), ("strategy__isnull", True)),
-                fields=("owner",),
-                name="portfolio_risklimits_one_default",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="risklimits",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("drawdown_action__in", ["deny", "reduce", "halt"])),
-                name="portfolio_risklimits_action_is_known",
-            ),
+                        name="portfolio_risklimits_one_scope",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("portfolio__isnull", True), ("strategy__isnull", True)),
+                        fields=("owner",),
+                        name="portfolio_risklimits_one_default",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("drawdown_action__in", ["deny", "reduce", "halt"])),
+                        name="portfolio_risklimits_action_is_known",
+                    ),
+                ],
+            },
         ),
     ]

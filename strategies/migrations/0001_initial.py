@@ -11,9 +11,9 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("accounts", "__first__"),
         ("core", "0001_initial"),
         ("marketdata", "0001_initial"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -83,6 +83,36 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "strategies",
                 "db_table": "strategies",
                 "ordering": ["name"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ("paper", "live"))),
+                        fields=["timeframe"],
+                        name="strategies_strategy_active",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("owner", "name"), name="strategies_strategy_unique_name"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                ["research", "validated", "paper", "live", "suspended", "retired"],
+                            )
+                        ),
+                        name="strategies_strategy_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "timeframe__in",
+                                ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"],
+                            )
+                        ),
+                        name="strategies_strategy_timeframe_is_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -143,6 +173,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["strategy", "-number"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("strategy", "number"),
+                        name="strategies_strategyversion_unique_number",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("number__gte", 1)),
+                        name="strategies_strategyversion_number_from_one",
+                    ),
+                ],
             },
         ),
         migrations.AddField(
@@ -312,6 +352,62 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-requested_at"],
+                "indexes": [
+                    models.Index(
+                        fields=["owner", "-requested_at"], name="strategies_run_owner_newest"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["queued", "running", "succeeded", "failed"])
+                        ),
+                        name="strategies_run_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("engine__in", ["simulator", "vectorbt", "imported"])),
+                        name="strategies_run_engine_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "timeframe__in",
+                                ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"],
+                            )
+                        ),
+                        name="strategies_run_timeframe_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("end_at__gt", models.F("start_at"))),
+                        name="strategies_run_end_after_start",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("capital__gt", 0), ("capital__lt", 1000000000000000.0)),
+                        name="strategies_run_capital_is_positive",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ("succeeded", "failed")),
+                            ("finished_at__isnull", True),
+                            _connector="XOR",
+                        ),
+                        name="strategies_run_finished_has_time",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "succeeded"), _negated=True),
+                            models.Q(("curves__isnull", False), ("trades__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="strategies_run_succeeded_has_result",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status", "failed"), ("failure_reason", ""), _connector="XOR"
+                        ),
+                        name="strategies_run_failed_has_reason",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -349,6 +445,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("source__in", ["backtest", "sweep", "walk_forward"])),
+                        name="strategies_trial_source_is_known",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("owner", "hypothesis", "configuration", "start_at", "end_at"),
+                        name="strategies_trial_unique_look",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="StrategyPerformance",
@@ -451,139 +559,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="strategyversion",
-            constraint=models.UniqueConstraint(
-                fields=("strategy", "number"), name="strategies_strategyversion_unique_number"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategyversion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("number__gte", 1)),
-                name="strategies_strategyversion_number_from_one",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="strategy",
-            index=models.Index(
-                condition=models.Q(("state__in", ("paper", "live"))),
-                fields=["timeframe"],
-                name="strategies_strategy_active",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategy",
-            constraint=models.UniqueConstraint(
-                fields=("owner", "name"), name="strategies_strategy_unique_name"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        ["research", "validated", "paper", "live", "suspended", "retired"],
-                    )
-                ),
-                name="strategies_strategy_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
-                ),
-                name="strategies_strategy_timeframe_is_known",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="backtestrun",
-            index=models.Index(
-                fields=["owner", "-requested_at"], name="strategies_run_owner_newest"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["queued", "running", "succeeded", "failed"])),
-                name="strategies_run_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("engine__in", ["simulator", "vectorbt", "imported"])),
-                name="strategies_run_engine_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
-                ),
-                name="strategies_run_timeframe_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("end_at__gt", models.F("start_at"))),
-                name="strategies_run_end_after_start",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("capital__gt", 0), ("capital__lt", 1000000000000000.0)),
-                name="strategies_run_capital_is_positive",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ("succeeded", "failed")),
-                    ("finished_at__isnull", True),
-                    _connector="XOR",
-                ),
-                name="strategies_run_finished_has_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status", "succeeded"), _negated=True),
-                    models.Q(("curves__isnull", False), ("trades__isnull", False)),
-                    _connector="OR",
-                ),
-                name="strategies_run_succeeded_has_result",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="backtestrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status", "failed"), ("failure_reason", ""), _connector="XOR"),
-                name="strategies_run_failed_has_reason",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trial",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("source__in", ["backtest", "sweep", "walk_forward"])),
-                name="strategies_trial_source_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trial",
-            constraint=models.UniqueConstraint(
-                fields=("owner", "hypothesis", "configuration", "start_at", "end_at"),
-                name="strategies_trial_unique_look",
-            ),
         ),
     ]

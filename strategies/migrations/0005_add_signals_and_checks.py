@@ -60,6 +60,29 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "strategy_signals",
                 "ordering": ["-closed_at", "instrument_id"],
+                "indexes": [models.Index(fields=["-closed_at"], name="strategies_signal_newest")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("strategy", "instrument", "closed_at"),
+                        name="strategies_signal_one_per_bar",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("signal_type__in", ["BUY", "SELL", "HOLD"])),
+                        name="strategies_signal_type_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("strength__gte", 0), ("strength__lte", 1)),
+                        name="strategies_signal_strength_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("price__gte", 0), ("price__lte", 1000000000000.0)),
+                        name="strategies_signal_price_in_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("target__gte", -1), ("target__lte", 1)),
+                        name="strategies_signal_target_in_range",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -94,6 +117,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-found_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("signal_type__in", ["BUY", "SELL", "HOLD"])),
+                        name="strategies_repaint_type_is_known",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("signal", "signal_type", "strength", "price"),
+                        name="strategies_repaint_unique_answer",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -132,57 +165,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="strategysignal",
-            index=models.Index(fields=["-closed_at"], name="strategies_signal_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="strategysignal",
-            constraint=models.UniqueConstraint(
-                fields=("strategy", "instrument", "closed_at"), name="strategies_signal_one_per_bar"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategysignal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("signal_type__in", ["BUY", "SELL", "HOLD"])),
-                name="strategies_signal_type_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategysignal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("strength__gte", 0), ("strength__lte", 1)),
-                name="strategies_signal_strength_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategysignal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("price__gte", 0), ("price__lte", 1000000000000.0)),
-                name="strategies_signal_price_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="strategysignal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("target__gte", -1), ("target__lte", 1)),
-                name="strategies_signal_target_in_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="signalrepaint",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("signal_type__in", ["BUY", "SELL", "HOLD"])),
-                name="strategies_repaint_type_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="signalrepaint",
-            constraint=models.UniqueConstraint(
-                fields=("signal", "signal_type", "strength", "price"),
-                name="strategies_repaint_unique_answer",
-            ),
         ),
     ]

@@ -9,9 +9,9 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("accounts", "__first__"),
         ("core", "0001_initial"),
         ("strategies", "0005_add_signals_and_checks"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -157,6 +157,84 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-requested_at"],
                 "abstract": False,
+                "indexes": [
+                    models.Index(
+                        fields=["owner", "-requested_at"], name="strategies_sweep_owner_newest"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                ["queued", "running", "succeeded", "failed", "cancelled"],
+                            )
+                        ),
+                        name="strategies_sweep_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "timeframe__in",
+                                ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"],
+                            )
+                        ),
+                        name="strategies_sweep_timeframe_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("end_at__gt", models.F("start_at"))),
+                        name="strategies_sweep_end_after_start",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("capital__gt", 0), ("capital__lt", 1000000000000000.0)),
+                        name="strategies_sweep_capital_is_positive",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("n_sets__gte", 1)), name="strategies_sweep_has_sets"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ("succeeded", "failed", "cancelled")),
+                            ("finished_at__isnull", True),
+                            _connector="XOR",
+                        ),
+                        name="strategies_sweep_finished_has_time",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ("failed", "cancelled")),
+                            ("failure_reason", ""),
+                            _connector="XOR",
+                        ),
+                        name="strategies_sweep_stopped_has_reason",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("method__in", ["grid", "bayesian"])),
+                        name="strategies_sweep_method_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("objective__in", ["sharpe", "total_return"])),
+                        name="strategies_sweep_objective_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("method", "bayesian"), ("budget__isnull", True), _connector="XOR"
+                        ),
+                        name="strategies_sweep_bayesian_has_budget",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("chunk_size__gte", 1)),
+                        name="strategies_sweep_has_chunks",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "succeeded"), _negated=True),
+                            ("results__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="strategies_sweep_succeeded_has_result",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -180,117 +258,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="sweep",
-            index=models.Index(
-                fields=["owner", "-requested_at"], name="strategies_sweep_owner_newest"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["queued", "running", "succeeded", "failed", "cancelled"])
-                ),
-                name="strategies_sweep_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
-                ),
-                name="strategies_sweep_timeframe_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("end_at__gt", models.F("start_at"))),
-                name="strategies_sweep_end_after_start",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("capital__gt", 0), ("capital__lt", 1000000000000000.0)),
-                name="strategies_sweep_capital_is_positive",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("n_sets__gte", 1)), name="strategies_sweep_has_sets"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ("succeeded", "failed", "cancelled")),
-                    ("finished_at__isnull", True),
-                    _connector="XOR",
-                ),
-                name="strategies_sweep_finished_has_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ("failed", "cancelled")),
-                    ("failure_reason", ""),
-                    _connector="XOR",
-                ),
-                name="strategies_sweep_stopped_has_reason",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("method__in", ["grid", "bayesian"])),
-                name="strategies_sweep_method_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("objective__in", ["sharpe", "total_return"])),
-                name="strategies_sweep_objective_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("method", "bayesian"), ("budget__isnull", True), _connector="XOR"
-                ),
-                name="strategies_sweep_bayesian_has_budget",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("chunk_size__gte", 1)), name="strategies_sweep_has_chunks"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status", "succeeded"), _negated=True),
-                    ("results__isnull", False),
-                    _connector="OR",
-                ),
-                name="strategies_sweep_succeeded_has_result",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sweepchunk",
-            constraint=models.UniqueConstraint(
-                fields=("sweep", "number"), name="strategies_sweepchunk_unique_number"
-            ),
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("sweep", "number"), name="strategies_sweepchunk_unique_number"
+                    )
+                ],
+            },
         ),
     ]

@@ -151,6 +151,30 @@ class Migration(migrations.Migration):
                 "verbose_name": "user",
                 "verbose_name_plural": "users",
                 "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("role__in", ["viewer", "trader", "admin"])),
+                        name="accounts_user_role_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("theme__in", ["system", "light", "dark"])),
+                        name="accounts_user_theme_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("pnl_palette__in", ["teal-red", "blue-orange", "green-red", "red-up"])
+                        ),
+                        name="accounts_user_palette_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("density__in", ["compact", "comfortable"])),
+                        name="accounts_user_density_is_known",
+                    ),
+                    models.UniqueConstraint(
+                        django.db.models.functions.text.Lower("username"),
+                        name="accounts_user_unique_username",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -189,50 +213,12 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "API token",
                 "ordering": ["-created_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("scope__in", ["read", "read-write"])),
+                        name="accounts_apitoken_scope_is_known",
+                    )
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("role__in", ["viewer", "trader", "admin"])),
-                name="accounts_user_role_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("theme__in", ["system", "light", "dark"])),
-                name="accounts_user_theme_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("pnl_palette__in", ["teal-red", "blue-orange", "green-red", "red-up"])
-                ),
-                name="accounts_user_palette_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("density__in", ["compact", "comfortable"])),
-                name="accounts_user_density_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.UniqueConstraint(
-                django.db.models.functions.text.Lower("username"),
-                name="accounts_user_unique_username",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="apitoken",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("scope__in", ["read", "read-write"])),
-                name="accounts_apitoken_scope_is_known",
-            ),
         ),
     ]

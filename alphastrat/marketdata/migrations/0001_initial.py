@@ -10,8 +10,8 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("accounts", "__first__"),
         ("core", "0001_initial"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -64,6 +64,36 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "bar series",
                 "ordering": ["instrument__symbol", "timeframe"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "timeframe__in",
+                                ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"],
+                            )
+                        ),
+                        name="marketdata_barseries_timeframe_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("adjustment__in", ["raw", "split", "total"])),
+                        name="marketdata_barseries_adjustment_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("bar_count", 0),
+                                ("first_opened_at__isnull", True),
+                                ("last_closed_at__isnull", True),
+                            ),
+                            models.Q(
+                                ("bar_count__gt", 0),
+                                ("last_closed_at__gt", models.F("first_opened_at")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="marketdata_barseries_range_iff_bars",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -151,6 +181,28 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-requested_at"],
+                "indexes": [
+                    models.Index(fields=["-requested_at"], name="marketdata_import_newest")
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                ["queued", "running", "succeeded", "failed", "cancelled"],
+                            )
+                        ),
+                        name="marketdata_importrun_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["queued", "running"]),
+                            ("finished_at__isnull", False),
+                            _connector="XOR",
+                        ),
+                        name="marketdata_importrun_finished_has_time",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -187,6 +239,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-recorded_at"],
+                "indexes": [
+                    models.Index(
+                        fields=["series", "-recorded_at"], name="marketdata_revision_newest"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -298,6 +355,30 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-ex_date"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("instrument", "kind", "ex_date"),
+                        name="marketdata_corporateaction_unique_action",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("cash_amount__isnull", True),
+                                ("kind", "split"),
+                                ("split_ratio__gt", 0),
+                                ("split_ratio__lt", 1000000.0),
+                            ),
+                            models.Q(
+                                ("cash_amount__gt", 0),
+                                ("cash_amount__lt", 1000000.0),
+                                ("kind", "dividend"),
+                                ("split_ratio__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="marketdata_corporateaction_value_fits_kind",
+                    ),
+                ],
             },
         ),
         migrations.AddField(
@@ -347,6 +428,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-start_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("series", "kind", "start_at"),
+                        name="marketdata_qualityfinding_unique_finding",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "kind__in",
+                                ["gap", "suspected_split", "zero_volume", "outside_calendar"],
+                            )
+                        ),
+                        name="marketdata_qualityfinding_kind_is_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -375,6 +471,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["row_number"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("import_run", "row_number"), name="marketdata_quarantine_unique_row"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -436,124 +537,11 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.AddIndex(
-            model_name="importrun",
-            index=models.Index(fields=["-requested_at"], name="marketdata_import_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="importrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["queued", "running", "succeeded", "failed", "cancelled"])
-                ),
-                name="marketdata_importrun_status_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["queued", "running"]),
-                    ("finished_at__isnull", False),
-                    _connector="XOR",
-                ),
-                name="marketdata_importrun_finished_has_time",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="barrevision",
-            index=models.Index(
-                fields=["series", "-recorded_at"], name="marketdata_revision_newest"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="corporateaction",
-            constraint=models.UniqueConstraint(
-                fields=("instrument", "kind", "ex_date"),
-                name="marketdata_corporateaction_unique_action",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="corporateaction",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("cash_amount__isnull", True),
-                        ("kind", "split"),
-                        ("split_ratio__gt", 0),
-                        ("split_ratio__lt", 1000000.0),
-                    ),
-                    models.Q(
-                        ("cash_amount__gt", 0),
-                        ("cash_amount__lt", 1000000.0),
-                        ("kind", "dividend"),
-                        ("split_ratio__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="marketdata_corporateaction_value_fits_kind",
-            ),
-        ),
         migrations.AddConstraint(
             model_name="barseries",
             constraint=models.UniqueConstraint(
                 fields=("instrument", "timeframe", "adjustment", "source"),
                 name="marketdata_barseries_unique_series",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="barseries",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("timeframe__in", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w", "1M"])
-                ),
-                name="marketdata_barseries_timeframe_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="barseries",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("adjustment__in", ["raw", "split", "total"])),
-                name="marketdata_barseries_adjustment_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="barseries",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("bar_count", 0),
-                        ("first_opened_at__isnull", True),
-                        ("last_closed_at__isnull", True),
-                    ),
-                    models.Q(
-                        ("bar_count__gt", 0), ("last_closed_at__gt", models.F("first_opened_at"))
-                    ),
-                    _connector="OR",
-                ),
-                name="marketdata_barseries_range_iff_bars",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityfinding",
-            constraint=models.UniqueConstraint(
-                fields=("series", "kind", "start_at"),
-                name="marketdata_qualityfinding_unique_finding",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityfinding",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("kind__in", ["gap", "suspected_split", "zero_volume", "outside_calendar"])
-                ),
-                name="marketdata_qualityfinding_kind_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="quarantinedrow",
-            constraint=models.UniqueConstraint(
-                fields=("import_run", "row_number"), name="marketdata_quarantine_unique_row"
             ),
         ),
     ]
