@@ -4,8 +4,9 @@ python -m benchmarks.verification
 
 Limits: 1,000 strategies x 126 bars in 2 s, at most 3 times the bare vectorised computation plus
 one bulk read, and a cost that grows linearly. Each strategy has an account with six months of
-equity points and 40 fills, an expectation and a shadow whose fills are matched. A pass locks the
-verdicts, reads, assesses, decides, and writes every verdict with its ten checks, because a bar of
+equity points and 40 fills, an expectation and a shadow whose fills are matched and whose signals
+are compared; in one of ten some differ. A pass locks the
+verdicts, reads, assesses, decides, and writes every verdict with its checks, because a bar of
 every strategy is new to it. The bare computation is the assessment of arrays in memory;
 the bulk read is what brings them there. A pass without new bars is measured too: that is what the
 monitor does every few seconds.
@@ -148,12 +149,16 @@ def store_promises(strategies: Any, versions: Any, rng: np.random.Generator) -> 
 
 def store_shadows(accounts: Any, versions: Any, rng: np.random.Generator) -> None:
     from monitoring.models import Shadow
+    from monitoring.quant.divergence import Reason
+    from monitoring.quant.signal_tally import TALLY
     from monitoring.services import packing
     from monitoring.services.observations import microseconds
 
     times = np.array([microseconds(START + timedelta(days=t)) for t in range(N_BARS)])
+    differing = np.zeros(2, TALLY)
+    differing["time"], differing["reason"], differing["n"] = times[[40, 90]], Reason.RESTATED, 1
     made = []
-    for account, version in zip(accounts, versions, strict=True):
+    for k, (account, version) in enumerate(zip(accounts, versions, strict=True)):
         matched = np.zeros(N_FILLS, packing.MATCHED)
         matched["time"] = rng.choice(times[1:], N_FILLS)
         matched["is_matched"], matched["gap_bps"] = 1.0, rng.normal(0, 5, N_FILLS)
@@ -167,6 +172,7 @@ def store_shadows(accounts: Any, versions: Any, rng: np.random.Generator) -> Non
                 curves=packing.pack_curve(times, rng.normal(0.0005, 0.01, N_BARS)),
                 fills=b"",
                 matched=np.sort(matched, order="time").tobytes(),
+                signals=packing.pack_signals(np.full(N_BARS, 3), differing[: 2 * (k % 10 == 0)]),
             )
         )
     Shadow.objects.bulk_create(made)

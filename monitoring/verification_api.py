@@ -16,7 +16,7 @@ from alphastrat.core.pagination import paged
 from alphastrat.core.schemas import JobOut
 from monitoring.models import Expectation, Verification, VerificationStatus, VerificationTransition
 from monitoring.models.verification import VerificationQuerySet
-from monitoring.services import gap_ledger, performance_validator
+from monitoring.services import gap_ledger, performance_validator, signal_divergence
 from monitoring.verification_receivers import verify_now
 from portfolio.models import EquityPoint
 from strategies.models import Strategy
@@ -38,6 +38,33 @@ class CheckResultOut(Schema):
     text: str
 
 
+class SignalAgreementOut(Schema):
+    """Live signals against those of the same version on the same bars; none should differ.
+
+    `kinds`: type, strength, missing, extra. `reasons`: repaint, earlier, restated, late, outage.
+    """
+
+    n_compared: int
+    n_differing: int
+    kinds: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    first_at: datetime | None = None
+    first_reason: str | None = None
+
+
+class DivergenceOut(Schema):
+    """A live signal that differs from the re-run; the side that is missing is empty."""
+
+    time: datetime | None
+    symbol: str
+    kind: str
+    live: str
+    live_strength: float | None
+    again: str
+    again_strength: float | None
+    reason: str
+
+
 class VerificationOut(Schema):
     """The verdict on a strategy. `coverage` is the share of the score's weight that has data."""
 
@@ -57,6 +84,11 @@ class VerificationOut(Schema):
     evaluated_at: datetime | None
     status_since: datetime | None
     checks: list[CheckResultOut]
+    signals: SignalAgreementOut
+
+    @staticmethod
+    def resolve_signals(found: Verification) -> dict[str, Any]:
+        return dict(found.evidence.get("signals", {"n_compared": 0, "n_differing": 0}))
 
     @staticmethod
     def resolve_checks(found: Verification) -> list[dict[str, Any]]:
@@ -171,6 +203,17 @@ def show_verification(request: HttpRequest, strategy_id: UUID) -> Verification:
 def list_transitions(request: HttpRequest, strategy_id: UUID) -> Any:
     """List the changes of the verdict, newest first."""
     return VerificationTransition.objects.filter(strategy=_strategy(request, strategy_id))
+
+
+@router.get(
+    "/strategies/{uuid:strategy_id}/signal-divergences",
+    response=list[DivergenceOut],
+    url_name="list_signal_divergences",
+)
+@paged
+def list_divergences(request: HttpRequest, strategy_id: UUID) -> Any:
+    """List the newest live signals that differ from the re-run, newest first."""
+    return signal_divergence.entries(_strategy(request, strategy_id))
 
 
 @router.get(

@@ -79,6 +79,12 @@ class Shadow(models.Model):
     known_fills = models.BinaryField(default=bytes)
     # Which live fill belongs to which, and the revision of the account it was found at.
     matched = models.BinaryField(default=bytes)
+    # Live signals held against the re-run's: counts per bar, and the newest that differ.
+    signals = models.BinaryField(default=bytes)
+    divergences = models.BinaryField(default=bytes)
+    # Up to here the comparison stays as it is while the bars do, and the sides of the re-run there.
+    signals_to = models.DateTimeField(null=True, blank=True)
+    sides = models.BinaryField(default=bytes)
     revision = models.PositiveBigIntegerField(default=0)
 
     def __str__(self) -> str:

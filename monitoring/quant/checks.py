@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,9 @@ from monitoring.quant import budget as budgets
 from monitoring.quant import detectors, status
 from monitoring.quant.control_charts import LIMIT, SLACK, cusum
 from monitoring.quant.degradation import Assessment
+from monitoring.quant.divergence import KIND_WORDS, REASON_WORDS
 from monitoring.quant.observations import LiveObservations
+from monitoring.quant.signal_tally import Differences
 from monitoring.quant.status import Standing
 
 
@@ -67,9 +71,13 @@ LABELS = {
     "frequency": "Round trips",
     "slippage": "Fills against shadow",
     "matching": "Missed and extra fills",
+    "signals": "Signals against shadow",
     "drift": "CUSUM drift",
     "freshness": "Newest bar",
 }
+
+
+_NOT_RUN = (CheckState.NOT_RUN, math.nan, math.nan, math.nan)
 
 
 class Judgement:
@@ -117,6 +125,9 @@ class Judgement:
         self._limits = hard_drawdown.tolist()
         self._is_discovery = found.is_discovery.tolist()
         self._score = found.score.tolist()
+        self._times, self._signals_e = live.times, found.signals.e_value.tolist()
+        self._n_signals = found.signals.counted.compared.sum(axis=1).tolist()
+        self._differences = found.signals.differences()
         self._live = _live_columns(live, found)
         self.e_value: list[float] = found.e_value.tolist()
 
@@ -131,6 +142,7 @@ class Judgement:
             self._frequency(i),
             self._slippage(i),
             self._matching(i),
+            self._signals(i),
             self._drift(i),
             self._freshness(i),
         ]
@@ -202,6 +214,8 @@ class Judgement:
             missing.append(f"{status.LEAST_MATCH_RATE:.0%} of fills matched")
         if not live["correlation"][i] >= status.LEAST_CORRELATION:
             missing.append(f"a correlation with the shadow of {status.LEAST_CORRELATION}")
+        if not live["signals_close"][i]:
+            missing.append(f"{status.LEAST_MATCH_RATE:.0%} of signals agreeing, none repainted")
         return f"Verified needs {' and '.join(missing)}." if missing else "Verified comes next."
 
     def _tested(self, i: int, detector: int) -> tuple[CheckState, float | None]:
@@ -291,6 +305,36 @@ class Judgement:
         text = f"{_percent(value, 0)} of fills have their counterpart, {_percent(low, 0)} needed"
         return _check("matching", state, value, low, math.nan, "percent", e_value, text)
 
+    def signals(self, i: int) -> dict[str, Any]:
+        """Return how the live signals of one strategy compare with those of the re-run."""
+        found = self._differences.get(i)
+        if found is None:
+            return {"n_compared": self._n_signals[i], "n_differing": 0}
+        return {
+            "n_compared": self._n_signals[i],
+            "n_differing": found.n,
+            "kinds": {kind.name.lower(): n for kind, n in found.kinds.items()},
+            "reasons": {reason.name.lower(): n for reason, n in found.reasons.items()},
+            "first_at": self._moment(i, found).isoformat(),
+            "first_reason": found.first_reason.name.lower(),
+        }
+
+    def _moment(self, i: int, found: Differences) -> datetime:
+        return datetime.fromtimestamp(int(self._times[i, found.first_column]) / 1e6, UTC)
+
+    def _signals(self, i: int) -> Check:
+        n, found, e_value = self._n_signals[i], self._differences.get(i), self._signals_e[i]
+        if not n:
+            missing = "Insufficient data: no live signal to compare yet."
+            return replace(_check("signals", *_NOT_RUN, "percent", None, ""), text=missing)
+        if found is None:
+            text = f"All {n:,} signals equal those of the re-run"
+            return _check("signals", CheckState.PASS, 1.0, 1.0, math.nan, "percent", e_value, text)
+        state = CheckState.FAIL if e_value >= status.DEGRADED_E else CheckState.WARN
+        text = _differing_text(found, n, self._moment(i, found))
+        share = 1.0 - found.n / n
+        return _check("signals", state, share, 1.0, math.nan, "percent", e_value, text)
+
     def _drift(self, i: int) -> Check:
         value = self._live["drift"][i]
         state = CheckState.NOT_RUN
@@ -363,11 +407,12 @@ def _live_columns(live: LiveObservations, found: Assessment) -> dict[str, list[f
             "gap_low": _newest(found.gaps.lower),
             "gap_high": _newest(found.gaps.upper),
             "gap_bound": found.gap_tolerance,
+            "signals_close": _newest(found.signals.is_close),
         }.items()
     }
 
 
-def _newest(matrix: FloatArray | IntArray) -> FloatArray:
+def _newest(matrix: FloatArray | IntArray | BoolArray) -> FloatArray:
     return np.asarray(
         matrix[:, -1] if matrix.shape[1] else np.full(len(matrix), np.nan), np.float64
     )
@@ -399,6 +444,16 @@ def _check(
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _differing_text(found: Differences, n_compared: int, first: datetime) -> str:
+    kinds = ", ".join(f"{n:,} {KIND_WORDS[kind].lower()}" for kind, n in found.kinds.items())
+    verb = "differs" if found.n == 1 else "differ"
+    return (
+        f"{found.n:,} of {n_compared:,} signals {verb} from the re-run "
+        f"({_percent(found.n / n_compared, 1)}), none expected: {kinds}; the first at the close of "
+        f"{first:%-d %b %Y %H:%M} UTC ({REASON_WORDS[found.first_reason].lower()})"
+    )
 
 
 def _text(checks: list[Check], key: str) -> str:

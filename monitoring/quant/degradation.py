@@ -15,6 +15,7 @@ from monitoring.quant.evidence import Evidence, Observations, accumulate, averag
 from monitoring.quant.observations import LiveObservations
 from monitoring.quant.paths import LivePaths, live_paths, running_correlation
 from monitoring.quant.sequential import ConfidenceSequence, confidence_sequence
+from monitoring.quant.signal_tally import SignalStanding, judge_signals
 from monitoring.quant.status import Findings, Standing
 
 _LOG_20, _LOG_100 = np.log(20.0), np.log(100.0)
@@ -78,6 +79,8 @@ class Assessment:
         What counts as the same, fraction.
     match_rate, correlation : ndarray
         Share of fills with a counterpart; of live and shadow returns.
+    signals : SignalStanding
+        Live signals against those of the shadow.
     score, coverage : ndarray of shape (n_strategies,)
         Health score and the share of its weight that has data.
     called_for : ndarray of int
@@ -102,6 +105,7 @@ class Assessment:
     gap_tolerance: FloatArray
     match_rate: FloatArray
     correlation: FloatArray
+    signals: SignalStanding
     score: FloatArray
     coverage: FloatArray
     called_for: IntArray
@@ -177,6 +181,7 @@ def assess(live: LiveObservations, terms: Terms, *, others: FloatArray = _NOBODY
         gap_tolerance=gap_tolerance,
         match_rate=match_rate,
         correlation=correlation,
+        signals=judge_signals(live.signals, first=terms.first),
         score=_last(score),
         coverage=_last(coverage),
         called_for=np.empty(live.shape, np.int64),
@@ -430,12 +435,14 @@ def _called_for(
             | (np.abs(found.departure) > found.band[:, None])
             | (found.volatility >= found.volatility_limit[:, None])
             | (score < status.WATCH_SCORE)
+            | found.signals.is_flagged
         )
         is_verified = (
             (found.gaps.lower > -found.gap_tolerance[:, None])
             & (found.gaps.upper < found.gap_tolerance[:, None])
             & (found.match_rate >= status.LEAST_MATCH_RATE)
             & (found.correlation >= status.LEAST_CORRELATION)
+            & found.signals.is_close
         )
         is_beyond_limit = paths.whole_drawdown < terms.hard_drawdown[:, None]
     findings = Findings(_is_sufficient(live), is_failed, is_degraded, is_watched, is_verified)

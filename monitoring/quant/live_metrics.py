@@ -127,7 +127,7 @@ def metric_values(
     verdicts : mapping of str to ndarray of shape (n,)
         Values of `OF_VERDICTS`.
     minimum : int
-        Observations below which nothing is known: bars, round trips or fills.
+        Observations below which nothing is known: bars, round trips, fills or signals.
 
     Returns
     -------
@@ -142,6 +142,10 @@ def metric_values(
         newest = observations.newest
         present = newest if now_us is None else np.maximum(now_us, newest)
         return np.where(newest > 0, (present - newest) / DAY_US, np.nan)
+    if key == "signal_divergence":
+        length = observations.shape[1]
+        first = 0 if window is None else max(length - window, 0)
+        return observations.signals.since(np.full(n, first)).share_differing(minimum=minimum)
     if key in _OF_TRIPS:
         return _of_trips(observations, key, window, minimum=minimum)
     return curve_values(Curves.of(observations), key, window, minimum=minimum)

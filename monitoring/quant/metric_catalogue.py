@@ -116,6 +116,12 @@ METRICS: dict[str, LiveMetric] = {
         higher_is_worse=True,
         default_window=60,
     ),
+    "signal_divergence": LiveMetric(
+        "Signal divergence",
+        "percent",
+        "Share of live signals that differ from those of the same version on the same bars.",
+        higher_is_worse=True,
+    ),
     "envelope_percentile": LiveMetric(
         "Place in the envelope",
         "percent",

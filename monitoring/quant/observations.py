@@ -15,6 +15,7 @@ import numpy as np
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from monitoring.quant.cone import Cone
 from monitoring.quant.evidence import Observations
+from monitoring.quant.signal_tally import SignalTally
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +104,8 @@ class LiveObservations:
         Per matched fill: how much worse the live price and fee were, in basis points.
     trip_gaps : Observations
         Per matched fill: live less shadow as a fraction of its value, so that a loss is negative.
+    signals : SignalTally
+        Live signals held against those of the shadow.
     promise : dict of str to ndarray of shape (n,)
         Scalars of the expectations by name, NaN without one; see `expectations.Promise`.
     envelopes : Envelopes
@@ -127,6 +130,7 @@ class LiveObservations:
     matches: Observations
     fill_gaps_bps: Observations
     trip_gaps: Observations
+    signals: SignalTally
     promise: dict[str, FloatArray]
     envelopes: Envelopes
     levels: FloatArray

@@ -21,7 +21,7 @@ from monitoring.quant.gaps import (
     combine_fills,
     explain_gap,
 )
-from monitoring.services import packing, shadow
+from monitoring.services import account_markets, packing, shadow
 from monitoring.services.observations import microseconds, moment_of
 from portfolio.models import Account, EquityPoint
 from strategies.models import Strategy
@@ -114,7 +114,7 @@ def explain(strategy: Strategy) -> ExplainedGap:
 
 def _explained(account: Account, found: Shadow) -> ExplainedGap:
     times, returns = packing.unpack_curve(found.curves)
-    market = shadow.live_market(account)
+    market = account_markets.market_of(account)
     if market is None:
         raise NotEnoughData("The bars of the live period are gone.", needed=1, available=0)
     kept = slice(*np.searchsorted(market.times, [times[0], times[-1] + 1]))

@@ -7,7 +7,7 @@ equity points, and fills; arrays travel as binary aggregates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from psycopg import Cursor
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from monitoring.quant.evidence import Observations
 from monitoring.quant.observations import LiveObservations, LiveTrips
+from monitoring.quant.signal_tally import SignalTally
 from monitoring.quant.trips import round_trips
 from monitoring.services import packing
 
@@ -33,13 +34,14 @@ SPANS = {
     "30m": timedelta(days=300),
 }
 LONGEST = 2 * YEAR
+_TALLIED = ("kind", "reason", "n")
 
 _STANDINGS = """
     SELECT s.id, s.name, s.owner_id, s.timeframe, a.id, a.opened_at, v.strategy_id IS NOT NULL,
         v.false_alarms_per_year, v.tolerance, v.hard_drawdown, v.evidence_from, v.status,
         v.clean_bars, v.observed_to, v.status_since, v.on_degraded, e.id, e.envelope,
         sh.curves, sh.matched, coalesce(a.marked_to, %(at)s), flag.observed_to,
-        v.n_trades, v.e_value, v.evaluated_at
+        v.n_trades, v.e_value, v.evaluated_at, sh.signals, sh.computed_at
     FROM strategies s
     LEFT JOIN portfolio_account a ON a.strategy_id = s.id AND a.closed_at IS NULL
     LEFT JOIN monitoring_verification v ON v.strategy_id = s.id
@@ -102,7 +104,7 @@ class Standings:
     may_recover : ndarray of bool
         Whether the evidence was reset after a degraded or failed verdict.
     stored : tuple of tuple
-        Round trips, evidence and time of the pass that wrote last.
+        Round trips, evidence and time of the pass that wrote last; when the shadow was computed.
     actions : tuple of str
         What is to be done by itself about a degraded strategy.
     expectations : tuple of UUID or None
@@ -119,7 +121,7 @@ class Standings:
     clean_bars: IntArray
     first_new: IntArray
     may_recover: BoolArray
-    stored: tuple[tuple[int | None, float | None, datetime | None], ...]
+    stored: tuple[tuple[int | None, float | None, datetime | None, datetime | None], ...]
     actions: tuple[str, ...]
     expectations: tuple[UUID | None, ...]
     volatility_limits: FloatArray
@@ -141,7 +143,7 @@ def load(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> LiveObservatio
 def load_with_standings(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> Loaded:
     """Return observations together with how each strategy is judged and stands."""
     ids = None if strategy_ids is None else list(strategy_ids)
-    rows = _query(_STANDINGS, {"ids": ids, "at": at})
+    rows = binary_rows(_STANDINGS, {"ids": ids, "at": at})
     # Time is that of the market, which a replay repeats.
     starts = [evidence_start(row[5], row[10], at=row[20]) for row in rows]
     accounts = [row[4] for row in rows if row[4] is not None]
@@ -154,8 +156,8 @@ def load_with_standings(strategy_ids: Sequence[UUID] | None, *, at: datetime) ->
     fills: dict[UUID, tuple[Any, ...]] = {}
     if accounts:
         window = {"accounts": accounts, "since": since, "at": at}
-        points = {row[0]: row[1:] for row in _query(_POINTS, window)}
-        fills = {row[0]: row[1:] for row in _query(_FILLS, window)}
+        points = {row[0]: row[1:] for row in binary_rows(_POINTS, window)}
+        fills = {row[0]: row[1:] for row in binary_rows(_FILLS, window)}
     return _Assembly(rows, starts, points, fills).loaded()
 
 
@@ -186,11 +188,12 @@ class _Assembly:
         self._times = np.zeros(self._shape, np.int64)
         for i, (part, length) in enumerate(zip(self._series, lengths, strict=True)):
             if part and length:
-                self._times[i, -length:] = _moments(part[0])
+                self._times[i, -length:] = binary_times(part[0])
 
     def loaded(self) -> Loaded:
         unpacked = packing.unpack_many([row[17] for row in self._rows])
         gaps, matches = self._matched()
+        shadow, signals = self._shadow()
         observations = LiveObservations(
             strategies=tuple(row[0] for row in self._rows),
             names=tuple(row[1] for row in self._rows),
@@ -201,11 +204,12 @@ class _Assembly:
             returns=self._matrix(1),
             equity=self._matrix(2),
             exposure=self._matrix(3),
-            shadow=self._shadow(),
+            shadow=shadow,
             trips=self._trips(),
             matches=matches,
             fill_gaps_bps=gaps,
             trip_gaps=Observations(gaps.row, gaps.column, -1e-4 * gaps.value),
+            signals=signals,
             promise=unpacked.promise,
             envelopes=unpacked.envelopes,
             levels=unpacked.levels,
@@ -221,15 +225,26 @@ class _Assembly:
                 matrix[i, self._shape[1] - len(values) :] = values
         return matrix
 
-    def _shadow(self) -> FloatArray:
-        matrix = np.full(self._shape, np.nan)
-        if not self._shape[1]:
-            return matrix
+    def _shadow(self) -> tuple[FloatArray, SignalTally]:
+        """Return what the shadow earned at each bar, and live signals held against its own."""
+        returns, compared = np.full(self._shape, np.nan), np.zeros(self._shape, np.int64)
+        differing: list[tuple[IntArray, ...]] = []
         for i, row in enumerate(self._rows):
-            if row[18]:
-                times, returns = packing.unpack_curve(row[18])
-                matrix[i] = _at_times(times, returns, self._times[i])
-        return matrix
+            if not row[18] or not self._shape[1]:
+                continue
+            times, earned = packing.unpack_curve(row[18])
+            place, is_there = _at_times(times, self._times[i])
+            returns[i] = np.where(is_there, earned[place], np.nan)
+            counts, tally = packing.unpack_signals(row[25], n_bars=len(times))
+            compared[i] = np.where(is_there, counts[place], 0)
+            if len(tally):
+                column = self._columns(i, tally["time"])
+                parts = (np.full(len(tally), i), column, *(tally[one] for one in _TALLIED))
+                differing.append(tuple(part[column >= 0] for part in parts))
+        if not differing:
+            return returns, replace(SignalTally.none(self._shape), compared=compared)
+        columns = (np.concatenate(part).astype(np.int64) for part in zip(*differing, strict=True))
+        return returns, SignalTally(compared, *columns)
 
     def _columns(self, i: int, moments: IntArray) -> IntArray:
         """Return the bar that each moment belongs to: the first that closes at or after it.
@@ -249,7 +264,7 @@ class _Assembly:
         for i, row in enumerate(self._rows):
             found = self._fills.get(row[4])
             if found and self._shape[1]:
-                moments = _moments(found[1])
+                moments = binary_times(found[1])
                 past = moments <= self._times[i, -1]
                 columns = self._columns(i, moments[past])
                 asset = np.frombuffer(found[0], "V16")[past]
@@ -311,7 +326,7 @@ class _Assembly:
             may_recover=np.array(
                 [bool(row[10] and row[21] and row[10] > row[21]) for row in rows], np.bool_
             ),
-            stored=tuple((row[22], row[23], row[24]) for row in rows),
+            stored=tuple((row[22], row[23], row[24], row[26]) for row in rows),
             actions=tuple(row[15] or "none" for row in rows),
             expectations=tuple(row[16] for row in rows),
             volatility_limits=volatility_limits,
@@ -330,13 +345,15 @@ def moment_of(value: int) -> datetime | None:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(value))
 
 
-def _query(statement: str, parameters: dict[str, Any]) -> list[Any]:
+def binary_rows(statement: str, parameters: dict[str, Any]) -> list[Any]:
+    """Return the rows of a statement whose columns may be binary aggregates."""
     connection.ensure_connection()
     with Cursor(connection.connection) as cursor:
         return list(cursor.execute(statement, parameters, binary=True))
 
 
-def _moments(raw: bytes | memoryview) -> IntArray:
+def binary_times(raw: bytes | memoryview) -> IntArray:
+    """Return binary times as microseconds since 1970 UTC."""
     return np.frombuffer(raw, ">i8").astype(np.int64) + _EPOCH
 
 
@@ -344,8 +361,7 @@ def _numbers(values: list[Any], missing: float) -> FloatArray:
     return np.array([missing if value is None else value for value in values], np.float64)
 
 
-def _at_times(times: IntArray, values: FloatArray, wanted: IntArray) -> FloatArray:
-    if not len(times):
-        return np.full(len(wanted), np.nan)
+def _at_times(times: IntArray, wanted: IntArray) -> tuple[IntArray, BoolArray]:
+    """Return where each wanted time is, and whether it is there at all."""
     place = np.minimum(np.searchsorted(times, wanted), len(times) - 1)
-    return np.where(times[place] == wanted, values[place], np.nan)
+    return place, times[place] == wanted

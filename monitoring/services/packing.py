@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from alphastrat.quant.types import FloatArray, IntArray
 from monitoring.quant.budget import DETECTORS, RATES, AlarmLevels
 from monitoring.quant.cone import BANDS, LEVELS, Cone
 from monitoring.quant.expectations import PROMISES, Expected
 from monitoring.quant.observations import Envelopes
+from monitoring.quant.signal_tally import TALLY
 
 # Grows when the layout below changes; what was packed before is then frozen anew.
 FORMAT = 1.0
@@ -101,6 +103,22 @@ def unpack_levels(block: bytes | memoryview) -> AlarmLevels:
 def pack_curve(times: IntArray, returns: FloatArray) -> bytes:
     """Return close times in microseconds and returns as bytes."""
     return np.asarray(times, "<i8").tobytes() + np.asarray(returns, "<f8").tobytes()
+
+
+def pack_signals(compared: IntArray, tally: npt.NDArray[np.void]) -> bytes:
+    """Return how many signals were compared at each bar, and counts of those that differ."""
+    most = np.iinfo(np.uint16).max
+    return np.minimum(compared, most).astype("<u2").tobytes() + tally.tobytes()
+
+
+def unpack_signals(
+    block: bytes | memoryview, *, n_bars: int
+) -> tuple[IntArray, npt.NDArray[np.void]]:
+    """Return what `pack_signals` packed of `n_bars` bars; nothing where nothing was packed."""
+    if not block:
+        return np.zeros(n_bars, np.int64), np.empty(0, TALLY)
+    compared = np.frombuffer(block, "<u2", count=n_bars)
+    return compared.astype(np.int64), np.frombuffer(block, TALLY, offset=2 * n_bars)
 
 
 def unpack_curve(block: bytes | memoryview) -> tuple[IntArray, FloatArray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -90,6 +90,7 @@ class Verdict:
     action: str
     observed_to: datetime | None
     checks: tuple[Check, ...]
+    signals: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_changed(self) -> bool:
@@ -119,6 +120,8 @@ class Examined:
         Bars that the evidence counts.
     checks : tuple of Check
         As they are now.
+    signals : dict
+        How the live signals compare, as `Judgement.signals` says.
     """
 
     observations: LiveObservations
@@ -126,6 +129,7 @@ class Examined:
     assessment: Assessment
     kept: BoolArray
     checks: tuple[Check, ...]
+    signals: dict[str, Any]
 
     @property
     def all_times(self) -> pd.DatetimeIndex:
@@ -146,7 +150,12 @@ def examine(strategy_id: UUID, *, at: datetime) -> Examined:
     known = ~np.isnan(loaded.observations.returns[0])
     counted = np.arange(loaded.observations.shape[1]) >= loaded.standings.first[0]
     return Examined(
-        loaded.observations, loaded.standings, found, known & counted, tuple(judged.checks(0))
+        observations=loaded.observations,
+        standings=loaded.standings,
+        assessment=found,
+        kept=known & counted,
+        checks=tuple(judged.checks(0)),
+        signals=judged.signals(0),
     )
 
 
@@ -236,6 +245,7 @@ def _verdicts(
                 action=standings.actions[i],
                 observed_to=moment_of(newest[i]),
                 checks=tuple(checks),
+                signals=judged.signals(i),
             )
         )
     return tuple(verdicts), clean_bars.tolist()
@@ -266,7 +276,10 @@ def _write(
             "n_bars": n_live[i],
             "n_trades": n_trips[i],
             "clean_bars": clean_bars[i],
-            "evidence": {"checks": [_document(check) for check in one.checks]},
+            "evidence": {
+                "checks": [_document(check) for check in one.checks],
+                "signals": one.signals,
+            },
             "metrics": metrics[i],
             "observed_to": _text(one.observed_to),
         }
@@ -283,13 +296,14 @@ def _has_moved(
     verdict: Verdict, stored: tuple[Any, ...], found: Assessment, i: int, *, at: datetime
 ) -> bool:
     """Say whether a strategy without new bars has anything to be written."""
-    n_trips, e_value, evaluated_at = stored
+    n_trips, e_value, evaluated_at, followed_at = stored
     return (
         verdict.status != verdict.before
         or n_trips != int(found.n_trips[i])
         or e_value != verdict.e_value
         or evaluated_at is None
         or at - evaluated_at >= REWRITE
+        or (followed_at is not None and followed_at > evaluated_at)
     )
 
 
@@ -338,6 +352,7 @@ def _metrics(observations: LiveObservations, found: Assessment) -> list[dict[str
         "correlation": _last(found.correlation),
         "gap": _last(found.gaps.mean),
         "total_return": np.expm1(_last(found.paths.growth)),
+        "signal_divergence": found.signals.counted.share_differing(),
     }
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [

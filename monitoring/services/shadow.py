@@ -2,64 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pandas as pd
 from django.db.models import F, Q
 
-from alphastrat.marketdata.models import Instrument
 from alphastrat.quant.calendars import periods_per_year
 from alphastrat.quant.types import FloatArray, IntArray, Timeframe
 from monitoring.models import Shadow
 from monitoring.quant import gaps
 from monitoring.services import packing
+from monitoring.services.account_markets import LiveMarket, markets_of, version_of
 from monitoring.services.observations import microseconds
+from monitoring.services.signal_divergence import explain, follow, read_given
 from portfolio.models import Account, Fill, OrderReason
 from strategies.models import StrategyVersion
 from strategies.quant import registry
-from strategies.quant.memo import memo
-from strategies.quant.panel import Panel
 from strategies.quant.signals import PanelSignals, panel_signals
 from strategies.quant.simulator import SimulationResult, simulate
 from strategies.services import run_archive, specification
-from strategies.services.live_bars import load_live_panel
 
-# Recursive indicators forget slowly.
-SPARE_BARS = 256
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PROTECTIVE = (OrderReason.STOP, OrderReason.TARGET, OrderReason.TRAILING)
 FILL_COLUMNS = ("symbol", "time", "quantity", "price", "fee", "reference")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LiveMarket:
-    """The bars of an account's life, and those before that its indicators need."""
-
-    history: Panel
-    offset: int
-    exchange: str
-
-    @property
-    def panel(self) -> Panel:
-        """Bars of the account's life."""
-        return self.history.window(self.offset, self.history.n_bars)
-
-    @property
-    def times(self) -> IntArray:
-        """Closes of those bars in microseconds since 1970 UTC."""
-        return np.asarray(self.panel.index.as_unit("us").asi8, np.int64)
-
-    @property
-    def fingerprint(self) -> str:
-        """Return what changes when any price does."""
-        digest = hashlib.sha256(self.history.index.as_unit("us").asi8.tobytes())
-        for column in (self.history.open, self.history.high, self.history.low, self.history.close):
-            digest.update(np.ascontiguousarray(column).tobytes())
-        return digest.hexdigest()
 
 
 def refresh(account_ids: Sequence[UUID] | None, *, at: datetime) -> list[UUID]:
@@ -72,11 +41,16 @@ def refresh(account_ids: Sequence[UUID] | None, *, at: datetime) -> list[UUID]:
         accounts = accounts.filter(pk__in=account_ids)
     stale = Q(shadow__isnull=True) | ~Q(shadow__revision=F("revision"))
     chosen = list(accounts.filter(stale).select_related("shadow"))
-    made = [
-        shadow
-        for account, market in _markets(chosen)
-        if (shadow := _computed(account, market, at=at)) is not None
-    ]
+    given = read_given(chosen)
+    made, followed = [], []
+    for account, market in markets_of(chosen, since=_starts(chosen)):
+        answer = panel_signals(_plugin(account), market.history)
+        made.append(_computed(account, market, answer, at=at))
+        followed.append(follow(account, market, answer, given.get(account.pk)))
+    explain(followed)
+    for one, comparison in zip(made, followed, strict=True):
+        for name, value in comparison.fields.items():
+            setattr(one, name, value)
     Shadow.objects.bulk_create(
         made,
         update_conflicts=True,
@@ -91,17 +65,14 @@ def refresh(account_ids: Sequence[UUID] | None, *, at: datetime) -> list[UUID]:
             "fills",
             "known_fills",
             "matched",
+            "signals",
+            "divergences",
+            "signals_to",
+            "sides",
             "revision",
         ],
     )
     return [one.account_id for one in made]
-
-
-def live_market(account: Account, *, since: datetime | None = None) -> LiveMarket | None:
-    """Return the bars of one account's life; None where there are none yet."""
-    for _, market in _markets([account], since=since):
-        return market
-    return None
 
 
 def live_fills(account: Account, symbols: Sequence[str], times: IntArray) -> pd.DataFrame:
@@ -153,63 +124,35 @@ def fill_columns(
     )
 
 
-def _markets(
-    accounts: Sequence[Account], *, since: datetime | None = None
-) -> Iterator[tuple[Account, LiveMarket]]:
-    """Read the bars of each timeframe once and cut every account's own from them."""
-    with memo():
-        for timeframe in sorted({account.strategy.timeframe for account in accounts}):
-            group = [one for one in accounts if one.strategy.timeframe == timeframe]
-            symbols = sorted({name for one in group for name in _version(one).symbols})
-            newest = max(one.marked_to or one.opened_at for one in group)
-            whole = load_live_panel(symbols, timeframe, known_at=newest)
-            if whole is None:
-                continue
-            rows = Instrument.objects.filter(symbol__in=symbols)
-            exchanges = dict(rows.values_list("symbol", "exchange"))
-            for account in group:
-                exchange = exchanges[_version(account).symbols[0]]
-                market = _cut(account, whole, exchange, since=since)
-                if market is not None:
-                    yield account, market
+def _starts(accounts: Sequence[Account]) -> dict[UUID, datetime]:
+    """Return where the shadows of accounts go on: at their first bar, or with a new version."""
+    starts = {}
+    for account in accounts:
+        before: Shadow | None = getattr(account, "shadow", None)
+        if before is None:
+            continue
+        if before.version_id != version_of(account).pk:
+            # A new version is followed from where the old one ended.
+            starts[account.pk] = before.computed_to
+        elif before.n_bars:
+            times, _ = packing.unpack_curve(before.curves)
+            starts[account.pk] = EPOCH + timedelta(microseconds=int(times[0]) - 1)
+    return starts
 
 
-def _cut(
-    account: Account, whole: Panel, exchange: str, *, since: datetime | None
-) -> LiveMarket | None:
-    version = _version(account)
-    if not set(version.symbols) <= set(whole.symbols):
-        return None
-    columns = [whole.symbols.index(symbol) for symbol in version.symbols]
-    newest = pd.Timestamp(account.marked_to or account.opened_at)
-    has_bar = np.isfinite(whole.close[:, columns]).any(axis=1) & (whole.index <= newest)
-    rows = np.flatnonzero(has_bar)
-    index = pd.DatetimeIndex(whole.index[rows])
-    first = int(index.searchsorted(pd.Timestamp(since or account.opened_at), side="right"))
-    if first >= len(index):
-        return None
-    warmup = registry.build(version.plugin, version.parameters).warmup_bars + SPARE_BARS
-    before = max(0, first - warmup)
-    kept = rows[before:]
-    names = ("open", "high", "low", "close", "volume")
-    arrays = (np.ascontiguousarray(getattr(whole, name)[kept][:, columns]) for name in names)
-    panel = Panel(index[before:], tuple(version.symbols), *arrays)
-    return LiveMarket(panel, first - before, exchange)
+def _plugin(account: Account) -> Any:
+    version = version_of(account)
+    return registry.build(version.plugin, version.parameters)
 
 
-def _computed(account: Account, market: LiveMarket, *, at: datetime) -> Shadow | None:
-    version = _version(account)
+def _computed(
+    account: Account, market: LiveMarket, answer: PanelSignals, *, at: datetime
+) -> Shadow:
+    version = version_of(account)
     before: Shadow | None = getattr(account, "shadow", None)
     if before is not None and before.version_id != version.pk:
-        # A new version is followed from where the old one ended.
-        later = live_market(account, since=before.computed_to)
-        if later is None:
-            return None
-        market, before = later, None
-    elif before is not None and before.n_bars:
-        times, _ = packing.unpack_curve(before.curves)
-        market = _from(market, int(times[0]))
-    result = _run(account, version, market)
+        before = None
+    result = _run(account, version, market, answer)
     times = market.times
     fills = _fills_frame(result, times)
     known = fills
@@ -217,12 +160,13 @@ def _computed(account: Account, market: LiveMarket, *, at: datetime) -> Shadow |
         computed_to = microseconds(before.computed_to)
         first_seen = run_archive.unpack_trips(before.known_fills or before.fills)
         known = pd.concat([first_seen, fills[fills["time"] > computed_to]], ignore_index=True)
+    # By its key: the account keeps the shadow so far, to which signals are compared after this.
     return Shadow(
-        account=account,
+        account_id=account.pk,
         version=version,
         computed_at=at,
         computed_to=market.panel.index[-1].to_pydatetime(),
-        data_fingerprint=market.fingerprint,
+        data_fingerprint=market.fingerprint(),
         n_bars=len(times),
         curves=packing.pack_curve(times, result.returns),
         fills=run_archive.pack_trips(fills),
@@ -232,12 +176,9 @@ def _computed(account: Account, market: LiveMarket, *, at: datetime) -> Shadow |
     )
 
 
-def _from(market: LiveMarket, first: int) -> LiveMarket:
-    skipped = int(np.searchsorted(market.times, first))
-    return LiveMarket(market.history, market.offset + skipped, market.exchange)
-
-
-def _run(account: Account, version: StrategyVersion, market: LiveMarket) -> SimulationResult:
+def _run(
+    account: Account, version: StrategyVersion, market: LiveMarket, answer: PanelSignals
+) -> SimulationResult:
     day = market.panel.index[0].date()
     asked = specification.of_version(
         version,
@@ -250,11 +191,9 @@ def _run(account: Account, version: StrategyVersion, market: LiveMarket) -> Simu
         specification.check_terms(asked),
         periods_per_year(Timeframe(version.timeframe), market.exchange),
     )
-    plugin = registry.build(version.plugin, version.parameters)
-    whole = panel_signals(plugin, market.history)
     rows = slice(market.offset, None)
     signals = PanelSignals(
-        whole.index[rows], whole.symbols, whole.wishes[rows], whole.strength[rows], {}
+        answer.index[rows], answer.symbols, answer.wishes[rows], answer.strength[rows], {}
     )
     return simulate(market.panel, signals, config=config)
 
@@ -295,10 +234,3 @@ def _matched(account: Account, market: LiveMarket, known: pd.DataFrame) -> bytes
     records["is_matched"][:n_pairs] = np.abs(found.late_bars) <= gaps.WITHIN_BARS
     records["gap_bps"][:n_pairs] = gaps.fill_gaps_bps(live, modelled, found)
     return records[np.argsort(records["time"], kind="stable")].tobytes()
-
-
-def _version(account: Account) -> StrategyVersion:
-    version = account.strategy.current_version
-    if version is None:
-        raise ValueError(f"strategy {account.strategy_id} has no version")
-    return version

@@ -31,6 +31,7 @@ from monitoring.services import (
     gap_ledger,
     lifecycle_gates,
     performance_validator,
+    signal_divergence,
 )
 from monitoring.verification_charts import EXAMINED, EXPLAINED
 from monitoring.verification_forms import OverruleForm, VerificationFilter, VerificationSettings
@@ -38,6 +39,7 @@ from monitoring.verification_receivers import verify_now
 from strategies.models import Strategy
 
 VERDICTS_PER_PAGE = 100
+DIVERGENCES_PER_PAGE = 20
 N_TRANSITIONS = 30
 CHECKS = (
     ("return", "Return"),
@@ -47,6 +49,7 @@ CHECKS = (
     ("frequency", "Round trips"),
     ("slippage", "Fills"),
     ("matching", "Missed"),
+    ("signals", "Signals"),
     ("volatility", "Volatility"),
     ("drift", "CUSUM"),
     ("freshness", "Newest bar"),
@@ -85,6 +88,23 @@ GAP_COLUMNS = (
     Column("late_bars", "Bars late", "count"),
     Column("cause_label", "Cause"),
     Column("gap_bps", "Gap bp", "signed_ratio"),
+)
+DIVERGENCE_COLUMNS = (
+    Column("time", "Bar close", "time"),
+    Column("symbol", "Instrument"),
+    Column("kind_label", "Difference"),
+    Column("live", "Live", "status"),
+    Column("live_strength", "Strength", "ratio"),
+    Column("again", "Re-run", "status"),
+    Column("again_strength", "Strength", "ratio"),
+    Column("reason_label", "Why"),
+)
+DIVERGENCE_EXPORTS = tuple(
+    Column(key, key)
+    for key in (
+        *("time", "symbol", "kind", "live", "live_strength", "again", "again_strength"),
+        "reason",
+    )
 )
 CAUSE_COLUMNS = (
     Column("label", "Cause"),
@@ -151,14 +171,24 @@ def verification_list(request: PageRequest) -> HttpResponseBase:
 
 @login_required
 @require_GET
-def verification_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse:
-    """Show why a strategy stands as it does."""
+def verification_detail(request: PageRequest, strategy_id: UUID) -> HttpResponseBase:
+    """Show why a strategy stands as it does; `?format=csv` answers the signals that differ."""
     topic = f"strategy:{strategy_id}"
     heads = live.heads(topic)
     strategy = _strategy(request, strategy_id)
+    differing = signal_divergence.entries(strategy)
+    if "format" in request.GET:
+        return exports.table_response(
+            differing,
+            DIVERGENCE_EXPORTS,
+            name=f"signals-{strategy.pk}",
+            form=request.GET["format"],
+        )
     verification, _ = Verification.objects.get_or_create(strategy=strategy)
     context = {
         **_evidence_context(strategy, verification),
+        "divergences": Paginator(differing, DIVERGENCES_PER_PAGE).get_page(request.GET.get("page")),
+        "divergence_columns": DIVERGENCE_COLUMNS,
         "form": VerificationSettings.of(verification, is_open=request.user.has_role(Role.TRADER)),
         "overrule_form": OverruleForm(),
         "can_write": request.user.has_role(Role.TRADER),
@@ -346,6 +376,8 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
         "strategy": strategy,
         "verification": verification,
         "checks": found.checks,
+        "signals": found.signals,
+        "signal_facts": signal_divergence.facts(found.signals),
         "charts": [draw(found) for draw in EXAMINED.values()],
         "percentile": verification.metrics.get("percentile"),
         "expectation": expectation,

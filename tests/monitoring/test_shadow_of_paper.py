@@ -54,6 +54,9 @@ def test_a_paper_account_does_what_its_shadow_does(options):
     assert (live.matches.value == 1.0).all()
     np.testing.assert_allclose(live.fill_gaps_bps.value, 0.0, atol=0.05)
     assert Shadow.objects.get().n_bars == both.sum()
+    compared = live.signals.compared.sum()
+    assert compared > 100 * len(SYMBOLS)
+    assert len(live.signals.count) == 0
     found = gap_ledger.explain(strategy)
     assert abs(found.ledger.gap_bps) < 0.1
     assert all(abs(one["bps"]) < 0.2 for one in found.causes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from django.utils.timezone import now
 
 from alphastrat.core import jobs
 from alphastrat.core.models import Job
@@ -21,6 +22,7 @@ from strategies.services import run_archive
 from strategies.services.backtesting import request_backtest
 from strategies.services.lifecycle import StrategyDraft, create_strategy
 from strategies.services.specification import of_version
+from strategies.services.strategy_engine import generate_signals
 
 AT = datetime(2018, 2, 7, 22, tzinfo=UTC)
 OPENED_AT = datetime(2017, 2, 20, tzinfo=UTC)
@@ -100,6 +102,15 @@ def trade_like_shadow(account: Account, *, worse_bps: float = 0.0, drift: float 
     Account.objects.filter(pk=account.pk).update(revision=2)
     shadow.refresh([account.pk], at=AT)
     return Shadow.objects.get(account=account)
+
+
+def give_signals(strategy: Strategy, *, since: datetime = OPENED_AT, until: datetime = AT) -> None:
+    """Have the engine give the signals of every bar in between, a month at a time."""
+    mine = Strategy.objects.filter(pk=strategy.pk)
+    known_at = since
+    while known_at < until:
+        known_at = min(known_at + timedelta(days=30 if known_at > since else 1), until)
+        generate_signals(mine, at=now(), known_at=known_at)
 
 
 def mark(account: Account, times: Any, returns: Any) -> None:

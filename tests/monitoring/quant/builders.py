@@ -12,6 +12,7 @@ from monitoring.quant.degradation import Terms
 from monitoring.quant.evidence import Observations
 from monitoring.quant.expectations import PROMISES, Expected, ReferenceTrips, expected_of
 from monitoring.quant.observations import LiveObservations, LiveTrips, stack_envelopes
+from monitoring.quant.signal_tally import SignalTally
 
 MEAN, DEVIATION, TRIPS_PER_BAR, WIN_RATE = 0.0008, 0.01, 0.2, 0.55
 
@@ -47,6 +48,7 @@ def make_live(
     shadow=None,
     matches: Observations | None = None,
     gaps_bps: Observations | None = None,
+    signals: SignalTally | None = None,
 ) -> LiveObservations:
     n_strategies, n_bars = returns.shape
     none = Observations.none()
@@ -77,6 +79,7 @@ def make_live(
         matches=matches or none,
         fill_gaps_bps=gaps,
         trip_gaps=Observations(gaps.row, gaps.column, -gaps.value / 1e4),
+        signals=signals or SignalTally.none(returns.shape),
         promise=promise,
         envelopes=stack_envelopes(cones, n_levels=len(LEVELS), n_bands=len(BANDS)),
         levels=levels,
