@@ -186,8 +186,8 @@ def get_correlation(
 ) -> dict[str, Any]:
     """Return the correlations of a portfolio's strategies, and who could join."""
     portfolio = _find(request, portfolio_id)
-    at = now()
-    found = correlation.study(portfolio, window=window, regime=regime, at=at)
+    gathered = correlation.gather(portfolio, at=now())
+    found = correlation.study(gathered, window=window, regime=regime)
     if not found.names:
         raise NotEnoughData("This portfolio has no strategies yet.", needed=2, available=0)
     document = _correlation(found) | {
@@ -204,7 +204,7 @@ def get_correlation(
                 "change": one.found.change,
                 "n_common": one.found.n_common,
             }
-            for one in correlation.candidates(portfolio, at=at)
+            for one in correlation.candidates(gathered)
         ],
     }
     return dict(jsonable(document))

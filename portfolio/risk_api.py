@@ -19,7 +19,12 @@ from portfolio.models import Portfolio, RiskLimits
 from portfolio.quant.risk_limits import limits_from
 from portfolio.services import trading_states
 from portfolio.services.portfolio_performance import Period, attribution, load_performance
-from portfolio.services.risk_metrics import as_json, measure_risk, measure_tail
+from portfolio.services.risk_metrics import (
+    as_json,
+    measure_risk,
+    measure_tail,
+    strategy_weights,
+)
 from strategies.models import Strategy
 
 router = Router(tags=["portfolio"])
@@ -155,7 +160,7 @@ def risk(request: HttpRequest, wanted: Query[PortfolioChoice]) -> Any:
     """Show exposure, heat, limits in use, and value at risk by four methods."""
     portfolio, at = chosen(request, wanted.portfolio), now()
     measured = measure_risk(portfolio, at=at)
-    return jsonable(as_json(measured, measure_tail(measured.weights, at=at)))
+    return jsonable(as_json(measured, measure_tail(strategy_weights(portfolio), at=at)))
 
 
 @router.get("/limits", response=LimitsOut, url_name="portfolio_limits")

@@ -256,10 +256,10 @@ def strongest_pairs(correlation: FloatArray) -> list[tuple[int, int, float]]:
     """
     first, second = np.triu_indices(len(correlation), 1)
     values = correlation[first, second]
-    order = [int(k) for k in np.argsort(-np.nan_to_num(values, nan=-2.0), kind="stable")]
-    return [
-        (int(first[k]), int(second[k]), float(values[k])) for k in order if np.isfinite(values[k])
-    ]
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(-values[known], kind="stable")]
+    columns = (first[order].tolist(), second[order].tolist(), values[order].tolist())
+    return list(zip(*columns, strict=True))
 
 
 def correlation_matrix(returns: FloatArray, *, min_common: int = MIN_COMMON) -> FloatArray:

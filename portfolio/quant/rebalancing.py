@@ -248,9 +248,11 @@ def replay(
     covariance = np.zeros((n, n))
     weights, aims = targets.copy(), targets.copy()
     since = scalars[6]
+    looks_at_risk = np.isfinite(scalars[2])
     for t in range(n_bars):
         net[t] = _hold(weights, returns[t])
-        _learn(covariance, returns[t], scalars[3])
+        if looks_at_risk:
+            _learn(covariance, returns[t], scalars[3])
         since += 1
         if _suspend(aims, targets, flags[t]):
             reason = 5
@@ -260,7 +262,9 @@ def replay(
             reason = 1
         elif is_outside(weights, aims, half_widths):
             reason = 2
-        elif t >= scalars[7] and risk_drift(weights, aims, covariance) > scalars[2]:
+        elif (
+            looks_at_risk and t >= scalars[7] and risk_drift(weights, aims, covariance) > scalars[2]
+        ):
             reason = 3
         else:
             reason = 4 if _is_poor(net[: t + 1], scalars[4], int(scalars[5])) else 0

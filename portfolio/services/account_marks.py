@@ -81,13 +81,17 @@ def load_marks(account_ids: Iterable[UUID]) -> dict[UUID, AccountMarks]:
         return {row[0]: _unpacked(*row[1:]) for row in cursor.fetchall()}
 
 
-def exact(amounts: Sequence[int] | Sequence[Decimal]) -> ExactArray:
-    """Return amounts as whole numbers of 1/10,000; Decimals are scaled, integers taken as such."""
-    scaled = [int(one.scaleb(MONEY_PLACES)) if isinstance(one, Decimal) else one for one in amounts]
+def exact(amounts: Sequence[int]) -> ExactArray:
+    """Return whole numbers of 1/10,000 as an array that holds them."""
     try:
-        return np.array(scaled, dtype=np.int64)
+        return np.array(amounts, dtype=np.int64)
     except OverflowError:
-        return np.array(scaled, dtype=object)
+        return np.array(amounts, dtype=object)
+
+
+def units(amount: Decimal) -> int:
+    """Return an amount of money in 1/10,000."""
+    return int(amount.scaleb(MONEY_PLACES))
 
 
 def total_by(groups: IntArray, n_groups: int, amounts: ExactArray) -> ExactArray:
@@ -125,7 +129,7 @@ def _unpacked(
     growth = np.log(np.maximum(1.0 + np.frombuffer(returns, dtype=">f8").astype(float), RUIN))
     flow = np.zeros(len(times), dtype=np.int64)
     if flow_at:
-        amounts = exact(flows)
+        amounts = exact([units(one) for one in flows])
         flow = flow.astype(amounts.dtype)
         flow[np.searchsorted(times, [_instant(at) for at in flow_at])] = amounts
-    return AccountMarks(times, growth, exact([int(one) for one in equity.split(",")]), flow)
+    return AccountMarks(times, growth, exact(list(map(int, equity.split(",")))), flow)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import takewhile
 from uuid import UUID
 
 import numpy as np
@@ -28,9 +29,10 @@ from portfolio.quant.correlation import (
 )
 from portfolio.quant.diversification import summary, weighted_mean_correlation
 from portfolio.quant.estimators import estimate_covariance
-from portfolio.services.portfolio_state import take_snapshot
+from portfolio.services.portfolio_state import Snapshot, take_snapshot
 from portfolio.services.portfolios import available_strategies
 from portfolio.services.strategy_returns import StrategyReturns, load
+from strategies.models import Strategy
 
 WINDOWS: dict[str, int | None] = {"60": 60, "120": 120, "250": 250, "all": None}
 REGIMES = {
@@ -48,7 +50,7 @@ class CorrelationStudy:
     """The correlations of a portfolio's strategies.
 
     `matrix` and `n_common` are in the order of `strategy_ids` and `names`; `order` puts those
-    that are alike next to each other.
+    that are alike next to each other; `pairs` are those with a correlation, most alike first.
     """
 
     strategy_ids: tuple[UUID, ...]
@@ -59,6 +61,7 @@ class CorrelationStudy:
     matrix: FloatArray
     n_common: IntArray
     order: IntArray
+    pairs: list[tuple[int, int, float]]
     shrinkage: float
     score: float | None
     ratio: float | None
@@ -68,14 +71,9 @@ class CorrelationStudy:
     n_used: int
 
     @property
-    def pairs(self) -> list[tuple[int, int, float]]:
-        """Return every pair with a correlation, the most alike first."""
-        return strongest_pairs(self.matrix)
-
-    @property
     def warned(self) -> list[tuple[int, int, float]]:
         """Return the pairs above 0.6."""
-        return [pair for pair in self.pairs if pair[2] > WARNING]
+        return list(takewhile(lambda pair: pair[2] > WARNING, self.pairs))
 
     @property
     def n_insufficient(self) -> int:
@@ -91,21 +89,48 @@ class CorrelationStudy:
         return len(set(self.sources) - {"none"}) > 1
 
 
-def study(
-    portfolio: Portfolio, *, window: str = "250", regime: str = "all", at: datetime
-) -> CorrelationStudy:
-    """Return the correlations of a portfolio's strategies, in a constant number of queries.
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """A portfolio, the strategies that could join it, and the returns of both, members first."""
+
+    snapshot: Snapshot
+    outside: list[Strategy]
+    returns: StrategyReturns
+
+    @property
+    def n_members(self) -> int:
+        return len(self.snapshot.lines)
+
+    @property
+    def weights(self) -> FloatArray:
+        """Return the members' weights; their targets, or equal ones, while nothing is invested."""
+        lines = self.snapshot.lines
+        weights = np.maximum(self.snapshot.weights[:-1], 0.0)
+        if weights.sum() <= 0:
+            weights = np.array([line.member.target_weight for line in lines], dtype=np.float64)
+        if weights.sum() <= 0 and len(lines):
+            weights = np.full(len(lines), 1.0 / len(lines))
+        return weights
+
+
+def gather(portfolio: Portfolio, *, at: datetime) -> Gathered:
+    """Read what the correlations of a portfolio need, in a constant number of queries."""
+    snapshot = take_snapshot(portfolio, at=at)
+    inside = [line.strategy_id for line in snapshot.lines]
+    known = set(inside)
+    available = available_strategies(portfolio.owner, portfolio=portfolio)
+    outside = [one for one in available if one.pk not in known][:MAX_CANDIDATES]
+    returns = load([*inside, *(one.pk for one in outside)], at=at)
+    return Gathered(snapshot, outside, returns)
+
+
+def study(gathered: Gathered, *, window: str = "250", regime: str = "all") -> CorrelationStudy:
+    """Return the correlations of a portfolio's strategies.
 
     Stress and calm look at the whole history, of which the window would leave too few days.
     """
-    snapshot = take_snapshot(portfolio, at=at)
-    lines = snapshot.lines
-    returns = load([line.strategy_id for line in lines], at=at)
-    weights = snapshot.weights[:-1]
-    if weights.sum() <= 0:
-        weights = np.array([line.member.target_weight for line in lines], dtype=np.float64)
-    if weights.sum() <= 0 and len(lines):
-        weights = np.full(len(lines), 1.0 / len(lines))
+    lines, weights = gathered.snapshot.lines, gathered.weights
+    returns = gathered.returns.first(gathered.n_members)
     chosen = _chosen_rows(returns, window=window, regime=regime)
     rows = returns.matrix[chosen]
     shrinkage = 0.0
@@ -124,6 +149,7 @@ def study(
         matrix=matrix,
         n_common=(known.T @ known).astype(np.int64),
         order=cluster_order(matrix),
+        pairs=strongest_pairs(matrix),
         shrinkage=shrinkage,
         score=measures.get("score"),
         ratio=measures.get("ratio"),
@@ -173,28 +199,18 @@ class NamedCandidate:
     found: Candidate
 
 
-def candidates(portfolio: Portfolio, *, at: datetime) -> list[NamedCandidate]:
+def candidates(gathered: Gathered) -> list[NamedCandidate]:
     """Return strategies outside the portfolio by how much they lower its correlation."""
-    snapshot = take_snapshot(portfolio, at=at)
-    outside = [
-        one
-        for one in available_strategies(portfolio.owner, portfolio=portfolio)
-        if one.pk not in {line.strategy_id for line in snapshot.lines}
-    ][:MAX_CANDIDATES]
-    if not outside or not snapshot.lines:
+    n, outside = gathered.n_members, gathered.outside
+    if not outside or not n:
         return []
-    inside = [line.strategy_id for line in snapshot.lines]
-    returns = load([*inside, *(one.pk for one in outside)], at=at)
-    weights = np.maximum(snapshot.weights[:-1], 0.0)
-    if weights.sum() <= 0:
-        weights = np.full(len(inside), 1.0 / len(inside))
-    n = len(inside)
-    ranked = rank_candidates(returns.matrix[:, :n], weights, returns.matrix[:, n:])
+    matrix = gathered.returns.matrix
+    ranked = rank_candidates(matrix[:, :n], gathered.weights, matrix[:, n:])
     return [
         NamedCandidate(
             outside[one.position].pk,
             outside[one.position].name,
-            returns.sources[n + one.position],
+            gathered.returns.sources[n + one.position],
             one,
         )
         for one in ranked

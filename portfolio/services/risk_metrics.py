@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from uuid import UUID
 import numpy as np
 
 from alphastrat.quant.types import FloatArray
-from portfolio.models import Account, Order, OrderStatus, Portfolio, RiskAction
+from portfolio.models import Account, Order, OrderStatus, Portfolio, Position, RiskAction
 from portfolio.quant.covariances import risk_contributions
 from portfolio.quant.exposure import Exposure, exposure, exposure_by
 from portfolio.quant.limit_catalogue import LIMITS, LimitSpec
@@ -29,6 +30,7 @@ from portfolio.quant.var_backtest import Coverage, coverage
 from portfolio.services.risk_facts import (
     ZERO,
     RiskBook,
+    equity_of,
     groups_of,
     load_book,
 )
@@ -80,7 +82,6 @@ class RiskNow:
     limits: list[LimitUse]
     denials: list[Order]
     actions: list[RiskAction]
-    weights: dict[UUID, float]
     states: dict[str, str]
 
 
@@ -130,10 +131,6 @@ def measure_risk(portfolio: Portfolio, *, at: datetime) -> RiskNow:
     standing = book.portfolio_standing(portfolio) if book.accounts else UNKNOWN
     heat = ZERO if totals is None or not is_solvent else totals.risk / equity
     limits = next(iter(book.limits.values()), RiskLimits())
-    weights = {
-        account.strategy_id: float(book.equities[account.pk]) / capital
-        for account in book.accounts.values()
-    }
     return RiskNow(
         equity=equity,
         total=exposure(values, capital) if is_solvent else None,
@@ -150,12 +147,28 @@ def measure_risk(portfolio: Portfolio, *, at: datetime) -> RiskNow:
             .order_by("-decided_at")[:N_DENIALS]
         ),
         actions=_actions(portfolio, book),
-        weights=weights,
         states={
             book.accounts[account].strategy.name: book.state_of(book.accounts[account])
             for account in book.accounts
         },
     )
+
+
+def strategy_weights(portfolio: Portfolio) -> dict[UUID, float]:
+    """Return each strategy's share of the portfolio's equity, in two queries."""
+    accounts = list(
+        Account.objects.open()
+        .filter(strategy__portfolio_members__portfolio=portfolio)
+        .only("strategy_id", "cash", "equity", "reports_equity")
+        .order_by("strategy__name")
+    )
+    held: dict[UUID, list[Position]] = defaultdict(list)
+    for position in Position.objects.held().filter(account__in=accounts):
+        held[position.account_id].append(position)
+    equities = {one.strategy_id: equity_of(one, held[one.pk]) for one in accounts}
+    total = portfolio.reserve + sum(equities.values(), ZERO)
+    capital = float(total) if total > 0 else 1.0
+    return {key: float(equity) / capital for key, equity in equities.items()}
 
 
 def measure_tail(weights: dict[UUID, float], *, at: datetime) -> TailView | None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 from django.db import connection
 
-from alphastrat.core.money import MONEY_PLACES, to_decimal
+from alphastrat.core.money import to_decimal
 from alphastrat.quant.types import IntArray
 from portfolio.services.account_marks import (
     AccountMarks,
@@ -24,6 +24,7 @@ from portfolio.services.account_marks import (
     moment,
     money,
     total_by,
+    units,
 )
 from portfolio.services.memberships import Membership, load_memberships
 
@@ -186,13 +187,13 @@ def _history(
 
 def _part(member: Membership, marks: AccountMarks | None, transfers: Transfers) -> _Part:
     moved = [
-        (at, int(amount.scaleb(MONEY_PLACES)))
+        (at, units(amount))
         for at, amount in transfers.get(member.account_id, ())
         if (member.since is None or at > member.since)
         and (member.until is None or at <= member.until)
     ]
     transferred = sum(amount for _, amount in moved)
-    opening = int(member.opening_cash.scaleb(MONEY_PLACES))
+    opening = units(member.opening_cash)
     begin = 0 if marks is None else marks.before(member.since)
     end = begin if marks is None else max(begin, _end(member, marks))
     base = opening if marks is None or not begin else int(marks.equity[begin - 1])

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import compress
 from uuid import UUID
 
 import numpy as np
@@ -91,6 +92,18 @@ class StrategyReturns:
             self.matrix[-n_days:],
             self.sources,
             self.run_ids,
+        )
+
+    def first(self, n_strategies: int) -> StrategyReturns:
+        """Return the same of the first strategies only, over the days that they have."""
+        matrix = self.matrix[:, :n_strategies]
+        has_any = np.asarray(np.isfinite(matrix).any(axis=1))
+        return StrategyReturns(
+            self.strategy_ids[:n_strategies],
+            tuple(compress(self.dates, has_any)),
+            matrix[has_any],
+            self.sources[:n_strategies],
+            self.run_ids[:n_strategies],
         )
 
 

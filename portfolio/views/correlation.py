@@ -10,6 +10,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.utils.html import escape
+from django.utils.safestring import SafeString
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET
 
@@ -31,7 +33,7 @@ from strategies.models import Strategy
 N_WORDS = 5
 N_PAIRS = 30
 # A larger matrix is neither read nor quick; the export has every pair.
-MAX_SHOWN = 40
+MAX_SHOWN = 30
 BAND_WORDS = {
     Band.HIGH: "high",
     Band.MODERATE: "moderate",
@@ -59,12 +61,12 @@ def correlation(request: PageRequest) -> HttpResponseBase:
     window = _one_of(request.GET.get("window"), WINDOWS, "250")
     regime = _one_of(request.GET.get("regime"), REGIMES, "all")
     at = now()
-    found = correlations.study(portfolio, window=window, regime=regime, at=at)
+    gathered = correlations.gather(portfolio, at=at)
+    found = correlations.study(gathered, window=window, regime=regime)
     if "format" in request.GET:
-        return exports.table_response(
-            _export_rows(found), EXPORTS, name="correlation", form=request.GET["format"]
-        )
-    shown = _shown(found)
+        rows = [_pair(found, *one) for one in found.pairs]
+        return exports.table_response(rows, EXPORTS, name="correlation", form=request.GET["format"])
+    shown, warned = _shown(found), found.warned
     context = {
         "portfolio": portfolio,
         "portfolios": portfolio_choices(request),
@@ -80,10 +82,10 @@ def correlation(request: PageRequest) -> HttpResponseBase:
         "headings": [found.names[i] for i in shown],
         "rows": _matrix(found, shown),
         "is_cut": len(shown) < len(found.names),
-        "pairs": _pairs(found)[:N_PAIRS],
-        "warned": _pairs(found, above=True)[:N_WORDS],
-        "n_warned": len(found.warned),
-        "candidates": correlations.candidates(portfolio, at=at),
+        "pairs": [_pair(found, *one) for one in found.pairs[:N_PAIRS]],
+        "warned": [_pair(found, *one) for one in warned[:N_WORDS]],
+        "n_warned": len(warned),
+        "candidates": correlations.candidates(gathered),
         "optimised": _optimised(portfolio),
         "least": MIN_COMMON,
         "can_write": request.user.has_role(Role.TRADER),
@@ -147,43 +149,40 @@ def _shown(found: CorrelationStudy) -> list[int]:
 
 
 def _matrix(found: CorrelationStudy, shown: list[int]) -> list[dict[str, Any]]:
-    rows = []
-    for i in shown:
-        cells = []
-        for j in shown:
-            value = float(found.matrix[i, j])
-            band = found.band_of(i, j)
-            cells.append(
-                {
-                    "is_self": i == j,
-                    "text": "insufficient" if np.isnan(value) else ratio(value).text,
-                    "band": band.value,
-                    "word": BAND_WORDS[band],
-                    "n": int(found.n_common[i, j]),
-                    "url": f"{found.strategy_ids[i]}/{found.strategy_ids[j]}/",
-                    "label": f"{found.names[i]} and {found.names[j]}",
-                }
-            )
-        rows.append({"name": found.names[i], "source": found.sources[i], "cells": cells})
-    return rows
-
-
-def _pairs(found: CorrelationStudy, *, above: bool = False) -> list[dict[str, Any]]:
-    chosen = found.warned if above else found.pairs
+    names = {i: escape(found.names[i]) for i in shown}
     return [
         {
-            "first": found.names[i],
-            "second": found.names[j],
-            "first_id": found.strategy_ids[i],
-            "second_id": found.strategy_ids[j],
-            "correlation": value,
-            "band": found.band_of(i, j).value,
-            "word": BAND_WORDS[found.band_of(i, j)],
-            "n_common": int(found.n_common[i, j]),
+            "name": found.names[i],
+            "source": found.sources[i],
+            "cells": SafeString("".join(_cell(found, i, j, names) for j in shown)),
         }
-        for i, j, value in chosen
+        for i in shown
     ]
 
 
-def _export_rows(found: CorrelationStudy) -> list[dict[str, Any]]:
-    return _pairs(found)
+def _cell(found: CorrelationStudy, i: int, j: int, names: dict[int, SafeString]) -> str:
+    """Return one of the matrix's many cells, without a template: names are escaped before."""
+    if i == j:
+        return '<td class="muted">–</td>'
+    value, band = float(found.matrix[i, j]), found.band_of(i, j)
+    is_known = band is not Band.INSUFFICIENT
+    text = ratio(value).text if is_known else "insufficient"
+    word = f'<span class="band-word">{BAND_WORDS[band]}</span>' if is_known else ""
+    label = f"{names[i]} and {names[j]}: {text}, {int(found.n_common[i, j])} common days"
+    url = f"{found.strategy_ids[i]}/{found.strategy_ids[j]}/"
+    return (
+        f'<td data-band="{band.value}"><a href="{url}" aria-label="{label}">{text}</a>{word}</td>'
+    )
+
+
+def _pair(found: CorrelationStudy, i: int, j: int, value: float) -> dict[str, Any]:
+    return {
+        "first": found.names[i],
+        "second": found.names[j],
+        "first_id": found.strategy_ids[i],
+        "second_id": found.strategy_ids[j],
+        "correlation": value,
+        "band": found.band_of(i, j).value,
+        "word": BAND_WORDS[found.band_of(i, j)],
+        "n_common": int(found.n_common[i, j]),
+    }

@@ -22,7 +22,12 @@ from portfolio import risk_charts, risk_tables
 from portfolio.models import Portfolio, RiskLimits, TradingState
 from portfolio.risk_forms import LimitsForm, TradingStateForm
 from portfolio.services import trading_states
-from portfolio.services.risk_metrics import backtest_tail, measure_risk, measure_tail
+from portfolio.services.risk_metrics import (
+    backtest_tail,
+    measure_risk,
+    measure_tail,
+    strategy_weights,
+)
 from portfolio.views.chosen import chosen_portfolio, portfolio_choices
 from strategies.models import Strategy
 
@@ -71,12 +76,11 @@ def portfolio_risk(request: PageRequest) -> HttpResponseBase:
 def risk_tail(request: PageRequest) -> HttpResponseBase:
     """Show value at risk, its backtest, contributions and stress of today's weights."""
     portfolio = _chosen(request)
-    at = now()
-    risk = measure_risk(portfolio, at=at)
-    tail = measure_tail(risk.weights, at=at)
+    weights = strategy_weights(portfolio)
+    tail = measure_tail(weights, at=now())
     context: dict[str, Any] = {"portfolio": portfolio, "tail": tail}
     if tail is not None:
-        names = _names(portfolio, list(risk.weights))
+        names = _names(portfolio, list(weights))
         context |= {
             "caption": risk_charts.tail_words(tail),
             "svg": previews.svg_preview({"live": tail.portfolio_returns.tolist()}),
@@ -99,8 +103,7 @@ def risk_tail(request: PageRequest) -> HttpResponseBase:
 @require_GET
 def risk_chart(request: PageRequest, chart: str) -> HttpResponseBase:
     """Answer the figure of the risk page."""
-    at = now()
-    tail = measure_tail(measure_risk(_chosen(request), at=at).weights, at=at)
+    tail = measure_tail(strategy_weights(_chosen(request)), at=now())
     if tail is None or chart != "tail":
         raise Http404
     return figure_response(risk_charts.tail_figure(tail))

@@ -177,14 +177,14 @@ def test_too_few_common_days_are_called_insufficient(alice):
     portfolio = make_book(alice, 3, short=1)
     page = signed_in(alice).get(f"{CORRELATION}?window=all").content.decode()
     assert "insufficient" in page
-    found = correlation.study(portfolio, window="all", at=AT)
+    found = correlation.study(correlation.gather(portfolio, at=AT), window="all")
     assert found.n_insufficient == 2
 
 
 def test_candidates_are_those_outside_any_portfolio(alice, book):
     outside = make_strategy(alice, name="Outside", symbols=["AAA"])
     make_backtest(outside, -np.random.default_rng(1).normal(0.0002, 0.004, 400))
-    found = correlation.candidates(book, at=AT)
+    found = correlation.candidates(correlation.gather(book, at=AT))
     assert [one.name for one in found] == ["Outside"]
     assert b"Outside" in signed_in(alice).get(CORRELATION).content
 

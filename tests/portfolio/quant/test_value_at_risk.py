@@ -190,6 +190,26 @@ def test_monte_carlo_is_seeded():
     assert draw(1) != draw(2)
 
 
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_a_rolling_monte_carlo_is_distributed_as_if_every_draw_were_made(confidence):
+    """Against the draws themselves: 2,000 from each of the same windows."""
+    window, n = 60, 3_000
+    returns = np.tile(np.random.default_rng(3).normal(0.0, 0.01, window), n // window + 1)
+    found = rolling_value_at_risk(
+        returns,
+        window=window,
+        confidence=confidence,
+        method=VarMethod.MONTE_CARLO,
+        rng=np.random.default_rng(4),
+    )[window:]
+    rng = np.random.default_rng(5)
+    drawn = np.array(
+        [np.quantile(rng.choice(returns[:window], 2_000), 1 - confidence) for _ in range(n)]
+    )
+    assert stats.ks_2samp(found, drawn).pvalue > 0.001
+    assert found.mean() == pytest.approx(drawn.mean(), rel=0.005)
+
+
 def test_blocks_follow_each_other_and_have_the_mean_length_asked_for():
     rows = bootstrap_rows(50, 400, 200, rng=np.random.default_rng(2), block=10)
     follows = (rows[:, 1:] == (rows[:, :-1] + 1) % 50).mean()
