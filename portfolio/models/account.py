@@ -60,6 +60,8 @@ class Account(UUIDModel, TimeStampedModel):
     reports_equity = models.BooleanField(default=False)
     # Grows with every fill, movement and mark: what was derived from an older one is stale.
     revision = models.PositiveBigIntegerField(default=0)
+    # The revision that last changed anything before the newest mark: later ones only added to it.
+    past_revision = models.PositiveBigIntegerField(default=0)
 
     objects = AccountQuerySet.as_manager()
 

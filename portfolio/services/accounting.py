@@ -150,7 +150,17 @@ def rebuild(account: Account, *, since: datetime | None = None) -> None:
     account.cash, account.deposits = ledger.cash, ledger.deposits
     account.other_income = ledger.other_income
     account.revision += 1
-    account.save(update_fields=["cash", "deposits", "other_income", "revision", "updated_at"])
+    account.past_revision = account.revision
+    account.save(
+        update_fields=[
+            "cash",
+            "deposits",
+            "other_income",
+            "revision",
+            "past_revision",
+            "updated_at",
+        ]
+    )
     remark(account, since=since)
 
 
@@ -163,8 +173,8 @@ def remark(account: Account, *, since: datetime | None) -> None:
     points = equity_points(account, entries, times=times, closes=closes)
     if points:
         store_points([one for one in points if since is None or one.marked_at >= since])
-        Account.objects.filter(pk=account.pk).update(equity=points[-1].equity)
-        account.equity = points[-1].equity
+        account.equity, account.past_revision = points[-1].equity, account.revision
+        account.save(update_fields=["equity", "past_revision"])
 
 
 def tell(account_ids: Iterable[UUID], *, fills: bool) -> None:
@@ -298,6 +308,7 @@ def _store_reported(account: Account, points: Sequence[EquityPoint]) -> None:
         marked_to=last.marked_at,
         opened_at=min(account.opened_at, points[0].marked_at - _INSTANT),
         revision=F("revision") + 1,
+        past_revision=F("revision") + 1,
     )
     live.publish(f"strategy:{account.strategy_id}", "invalidate", {"fragment": "account"})
     tell([account.pk], fills=False)

@@ -220,6 +220,38 @@ def test_thousands_of_fills_in_any_order_come_to_the_same_ledger(alice, account,
     assert content(other) == derived
 
 
+def past_of(account):
+    """Return what was marked and filled so far, in order."""
+    marks = account.equity_points.order_by("marked_at").values_list(
+        "marked_at", "equity", "bar_return", "gross_exposure"
+    )
+    fills = Fill.objects.effective().filter(account=account).order_by(*Fill._meta.ordering)
+    return list(marks), list(fills.values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_what_did_not_change_the_past_only_added_to_it(account, is_ordered):
+    story, chance = random_story(4, 120)
+    fills = [fill for chain in story for fill in chain]
+    if is_ordered:
+        fills = sorted((chain[0] for chain in story), key=lambda fill: fill.filled_at)
+    else:
+        type(account).objects.filter(pk=account.pk).update(marked_to=START + timedelta(days=200))
+    n_added, before = 0, past_of(account)
+    while fills:
+        account.refresh_from_db()
+        revision, size = account.revision, chance.randrange(1, 9)
+        batch, fills = fills[:size], fills[size:]
+        send(account, *batch)
+        account.refresh_from_db()
+        after = past_of(account)
+        if account.past_revision <= revision:
+            n_added += 1
+            assert all(new[: len(old)] == old for old, new in zip(before, after, strict=True))
+        before = after
+    assert (n_added > 10) is is_ordered
+
+
 def test_cash_that_moves_is_no_performance_and_borrow_costs_are(account):
     account.marked_to = START + timedelta(days=30)
     account.save()
