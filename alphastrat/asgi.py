@@ -12,6 +12,7 @@ from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alphastrat.settings")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in wsgi.py
 http_application = get_wsgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402  (needs the app registry)

@@ -5,6 +5,7 @@ python -m benchmarks.portfolio_page
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -179,5 +180,7 @@ def measure() -> None:
 
 
 if __name__ == "__main__":
+    # As in the web processes, see alphastrat/wsgi.py.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with scratch_database():
         measure()
