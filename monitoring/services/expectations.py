@@ -66,7 +66,7 @@ def freeze(
     if version is None:
         raise NotEnoughData("The strategy has no version yet.", needed=1, available=0)
     reference = _reference(version, run=run, walk_forward=walk_forward)
-    counted = count_trials(reference.source)
+    counted = count_trials(reference.source, span=reference.last - reference.first)
     # Frozen from the same evidence twice, it is the same: the seed comes from the source.
     seed = reference.source.pk.int % 2**32
     expected = expected_of(

@@ -1,4 +1,4 @@
-"""Is it luck? Overfitting probability, deflated Sharpe over trials, parameter stability."""
+"""Is it luck? Overfitting probability and parameter stability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from alphastrat.quant.statistics import deflated_sharpe, effective_trials, expected_maximum_sharpe
 from alphastrat.quant.types import FloatArray, IntArray
 from strategies.quant.compiled import compiled
 
@@ -61,33 +60,6 @@ class OverfittingResult:
     slope: float
     intercept: float
     chosen: IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class DeflatedSharpe:
-    """Deflated Sharpe ratio of the best of many trials.
-
-    Attributes
-    ----------
-    sharpe : float
-        Of the chosen trial, per bar.
-    n_trials : int
-        Recorded trials on the hypothesis.
-    n_effective : float
-        Effective number of independent ones.
-    luck, luck_effective : float
-        Sharpe ratio per bar that luck alone is expected to reach, for each count.
-    probability, probability_effective : float
-        That the true ratio exceeds it; 0.95 or more passes.
-    """
-
-    sharpe: float
-    n_trials: int
-    n_effective: float
-    luck: float
-    luck_effective: float
-    probability: float
-    probability_effective: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,64 +210,6 @@ def overfitting_from_blocks(
     )
 
 
-def deflated_sharpe_of_trials(
-    returns: FloatArray,
-    trial_sharpes: FloatArray,
-    *,
-    n_trials: int | None = None,
-    trial_returns: FloatArray | None = None,
-) -> DeflatedSharpe:
-    """Deflate the Sharpe ratio of a chosen trial by all trials made on its hypothesis.
-
-    Parameters
-    ----------
-    returns : ndarray of shape (n_bars,)
-        Returns per bar of the chosen trial.
-    trial_sharpes : ndarray of shape (n_known,)
-        Sharpe ratios per bar of the trials, NaN where undefined (those count as trials).
-    n_trials : int, optional
-        Recorded count, if more were made than are known; never fewer.
-    trial_returns : ndarray of shape (n_bars, n_known), optional
-        Returns of the trials, for the effective number; without it all count as independent.
-
-    Returns
-    -------
-    DeflatedSharpe
-        With the recorded and the effective number of trials.
-
-    Raises
-    ------
-    ValueError
-        If the chosen trial has fewer than 3 bars or no volatility.
-    """
-    deviation = returns.std(ddof=1) if len(returns) > 2 else 0.0
-    if not deviation > 0.0:
-        raise ValueError("a Sharpe ratio needs at least 3 returns that are not all equal")
-    recorded = max(n_trials or 0, len(trial_sharpes), 1)
-    defined = trial_sharpes[np.isfinite(trial_sharpes)]
-    variance = float(defined.var(ddof=1)) if len(defined) > 1 else 0.0
-    effective = float(recorded)
-    if trial_returns is not None and trial_returns.shape[1] > 1:
-        known = _effective(trial_returns)
-        effective = min(known * recorded / trial_returns.shape[1], float(recorded))
-    sharpe = float(returns.mean() / deviation)
-    shape = {
-        "n_observations": len(returns),
-        "sharpe_variance": variance,
-        "skewness": float(stats.skew(returns)),
-        "kurtosis": float(stats.kurtosis(returns, fisher=False)),
-    }
-    return DeflatedSharpe(
-        sharpe=sharpe,
-        n_trials=recorded,
-        n_effective=effective,
-        luck=expected_maximum_sharpe(recorded, variance),
-        luck_effective=expected_maximum_sharpe(effective, variance),
-        probability=deflated_sharpe(sharpe, n_trials=recorded, **shape),  # type: ignore[arg-type]
-        probability_effective=deflated_sharpe(sharpe, n_trials=effective, **shape),  # type: ignore[arg-type]
-    )
-
-
 def parameter_stability(
     parameter_sets: Sequence[Mapping[str, Any]], values: FloatArray, chosen: int
 ) -> Stability:
@@ -362,13 +276,6 @@ def best_on_plateau(
 ) -> int:
     """Return the position of the maximum of the smoothed surface, see `smoothed_values`."""
     return int(np.argmax(smoothed_values(parameter_sets, values, width=width)))
-
-
-def _effective(trial_returns: FloatArray) -> float:
-    varied = trial_returns[:, trial_returns.std(axis=0) > 0]
-    if varied.shape[1] < 2:
-        return 1.0
-    return effective_trials(np.asarray(np.corrcoef(varied, rowvar=False)))
 
 
 def _sharpes(

@@ -11,15 +11,19 @@ from scipy import stats
 
 from alphastrat.core import live
 from alphastrat.core.jsonable import jsonable
-from alphastrat.quant.statistics import minimum_track_record_length, probabilistic_sharpe
-from strategies.models import BacktestRun, Sweep, Trial
+from alphastrat.quant.statistics import (
+    deflated_sharpe,
+    expected_maximum_sharpe,
+    minimum_track_record_length,
+    probabilistic_sharpe,
+)
+from strategies.models import BacktestRun, Sweep
 from strategies.quant import monte_carlo
-from strategies.quant.overfitting import deflated_sharpe_of_trials
 from strategies.quant.simulator import simulate
 from strategies.services import market, second_engine, specification
 from strategies.services.backtesting import signals_of
 from strategies.services.results import Results
-from strategies.services.trials import hypothesis_key
+from strategies.services.trials import count_trials
 
 STEPS = ("Running the second engine", "Resampling round trips", "Raising the costs", "Storing")
 N_BAND_POINTS = 100
@@ -80,27 +84,29 @@ def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
     returns = returns[np.isfinite(returns)]
     if returns.size < 3 or not returns.std(ddof=1) > 1e-12:
         return None
-    looks = Trial.objects.filter(
-        owner_id=run.owner_id,
-        hypothesis=hypothesis_key(run.plugin, run.symbols, run.timeframe),
-    ).values_list("sharpe_per_bar", flat=True)
-    sharpes = np.array([math.nan if value is None else value for value in looks])
-    deflated = deflated_sharpe_of_trials(returns, sharpes)
+    looks = count_trials(run)
+    n_trials, variance = max(1, looks.n_trials), looks.sharpe_variance_per_bar
+    sharpe = float(returns.mean() / returns.std(ddof=1))
     skewness = float(stats.skew(returns))
     kurtosis = float(stats.kurtosis(returns, fisher=False))
+    terms: dict[str, Any] = {
+        "n_observations": returns.size,
+        "skewness": skewness,
+        "kurtosis": kurtosis,
+    }
     annual = math.sqrt(run.periods_per_year or 252.0)
     # Nobody here knows how often the author of an imported result has looked.
     is_ours = run.engine != BacktestRun.Engine.IMPORTED
     return {
-        "n_trials": deflated.n_trials if is_ours else None,
+        "n_trials": n_trials if is_ours else None,
         "n_bars": int(returns.size),
-        "probabilistic": probabilistic_sharpe(
-            deflated.sharpe, n_observations=returns.size, skewness=skewness, kurtosis=kurtosis
-        ),
-        "deflated": deflated.probability if is_ours else None,
-        "luck": deflated.luck * annual if is_ours else None,
+        "probabilistic": probabilistic_sharpe(sharpe, **terms),
+        "deflated": deflated_sharpe(sharpe, n_trials=n_trials, sharpe_variance=variance, **terms)
+        if is_ours
+        else None,
+        "luck": expected_maximum_sharpe(n_trials, variance) * annual if is_ours else None,
         "minimum_bars": minimum_track_record_length(
-            deflated.sharpe, confidence=CONFIDENCE, skewness=skewness, kurtosis=kurtosis
+            sharpe, confidence=CONFIDENCE, skewness=skewness, kurtosis=kurtosis
         ),
     }
 

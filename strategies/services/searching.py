@@ -29,7 +29,6 @@ from strategies.services import market, provenance, specification
 from strategies.services.configuration import check_parameters
 from strategies.services.search_space import check_space, probe
 from strategies.services.specification import Plan, Specification
-from strategies.services.trials import count_trials
 
 MEGABYTE = 2**20
 # A trial run for the estimate reads this many instruments at most.
@@ -201,7 +200,7 @@ def send(search: Search, *, task: str, kind: str) -> Job:
     job = enqueue(
         task,
         key=f"{kind}:{search.pk}",
-        title=f"{search._meta.verbose_name} {search.title}".capitalize()[:200],
+        title=f"{str(search._meta.verbose_name).capitalize()} {search.title}"[:200],
         owner=search.owner,
         result_url=reverse(f"strategies:{kind}-detail", args=[search.pk]),
         search_id=str(search.pk),
@@ -239,19 +238,6 @@ def resume(search: Search, *, task: str, kind: str, at: datetime) -> Job:
 def announce(search: Search) -> None:
     """Tell open pages that the result is there."""
     live.publish(f"jobs:u{search.owner_id}", "invalidate", {"fragment": f"search-{search.pk}"})
-
-
-def looks_so_far(owner: Any, plan: SearchPlan) -> int:
-    """Return how often the hypothesis has been looked at before this search."""
-    checked = plan.plan.specification
-
-    class Subject:
-        owner_id = owner.pk
-        plugin = checked.plugin
-        symbols = checked.symbols
-        timeframe = checked.timeframe
-
-    return count_trials(Subject).n_trials
 
 
 def _estimated(

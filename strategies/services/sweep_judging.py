@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from django.db.models import Count
-from django.db.models.aggregates import Variance
 from scipy import stats
 
 from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.statistics import deflated_sharpe, effective_trials, expected_maximum_sharpe
 from alphastrat.quant.types import FloatArray
-from strategies.models import Sweep, Trial
+from strategies.models import Sweep
 from strategies.quant.chunks import N_BLOCKS, Ground, simulate_sets
 from strategies.quant.grid import Grid, smooth, stability
 from strategies.quant.overfitting import overfitting_from_blocks
 from strategies.quant.sweep_kernel import METRICS
 from strategies.services.sweep_archive import block_moments
-from strategies.services.trials import hypothesis_key
+from strategies.services.trials import count_trials
 
 # Fewer trials or shorter blocks than this say nothing about overfitting.
 LEAST_TRIALS, LEAST_BLOCK_BARS = 10, 20
@@ -63,11 +61,8 @@ def luck_of(sweep: Sweep, which: str = "best") -> dict[str, Any] | None:
     shape = chosen.get("returns")
     if not shape:
         return None
-    looks = Trial.objects.filter(
-        owner_id=sweep.owner_id,
-        hypothesis=hypothesis_key(sweep.plugin, sweep.symbols, sweep.timeframe),
-    ).aggregate(n=Count("pk"), variance=Variance("sharpe_per_bar", sample=True))
-    n_trials, variance = max(1, looks["n"]), looks["variance"] or 0.0
+    looks = count_trials(sweep)
+    n_trials, variance = max(1, looks.n_trials), looks.sharpe_variance_per_bar
     n_effective = max(1.0, n_trials * (sweep.summary.get("n_effective_share") or 1.0))
     terms = {
         "n_observations": shape["n_bars"],

@@ -7,10 +7,9 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 from django.db import connection
 from django.utils.timezone import now
 
@@ -24,6 +23,13 @@ _RECORD = """
     )
     SELECT %s, %s, %s, %s, %s, %s, look.* FROM unnest(%s::text[], %s::float8[]) AS look
     ON CONFLICT DO NOTHING
+"""
+
+_COUNT = """
+    SELECT count(*), var_samp(
+        sharpe_per_bar * sqrt(extract(epoch FROM end_at - start_at) / %s::float8)
+    )
+    FROM strategies_trial WHERE owner_id = %s AND hypothesis = %s
 """
 
 
@@ -89,17 +95,29 @@ def record_trials(
         )
 
 
-def count_trials(subject: Any) -> TrialCount:
-    """Return how often the hypothesis of a run, sweep or walk-forward has been looked at."""
-    looks = Trial.objects.filter(
-        owner_id=subject.owner_id,
-        hypothesis=hypothesis_key(subject.plugin, subject.symbols, subject.timeframe),
-    )
-    sharpes = np.array(
-        [value for value in looks.values_list("sharpe_per_bar", flat=True) if value is not None]
-    )
-    variance = float(sharpes.var(ddof=1)) if sharpes.size > 1 else 0.0
-    return TrialCount(looks.count(), variance)
+def count_trials(subject: Any, *, span: timedelta | None = None) -> TrialCount:
+    """Return how often the hypothesis of a run, sweep or walk-forward has been looked at.
+
+    Trials over a longer or shorter time are put on the subject's, or on `span`: luck moves a Sharpe
+    ratio by one over the root of the time it is taken over [1], so that one of a fold would
+    otherwise count for far more than it is.
+
+    References
+    ----------
+    .. [1] Lo (2002), "The Statistics of Sharpe Ratios", Financial Analysts Journal 58(4).
+    """
+    span = span or subject.end_at - subject.start_at
+    hypothesis = hypothesis_key(subject.plugin, subject.symbols, subject.timeframe)
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, [span.total_seconds(), subject.owner_id, hypothesis])
+        n_trials, variance = cursor.fetchone()
+    return TrialCount(n_trials, float(variance or 0.0))
+
+
+def looks_at(owner: Any, *, plugin: str, symbols: Iterable[str], timeframe: str) -> int:
+    """Return how often a person has looked at a hypothesis."""
+    key = hypothesis_key(plugin, symbols, timeframe)
+    return Trial.objects.filter(owner=owner, hypothesis=key).count()
 
 
 def _digest(value: Any) -> str:

@@ -29,6 +29,7 @@ from strategies.services import searching
 from strategies.services.lifecycle import matching_version
 from strategies.services.search_space import axis_label
 from strategies.services.specification import of_version
+from strategies.services.trials import looks_at
 from strategies.views import result_tables
 
 DEFAULT_PLUGIN = "moving_average_cross"
@@ -78,7 +79,10 @@ def form_page(
     """Show the form of a search with the estimate of what it takes."""
     context = {"form": form, "plan": form.plan, "plugin": form.plugin_class, "kind": kind}
     if form.plan is not None:
-        context["n_looks"] = searching.looks_so_far(request.user, form.plan.search)
+        asked = form.plan.search.plan.specification
+        context["n_looks"] = looks_at(
+            request.user, plugin=asked.plugin, symbols=asked.symbols, timeframe=asked.timeframe
+        )
     return render_page(
         request,
         f"strategies/{kind}_new.html",

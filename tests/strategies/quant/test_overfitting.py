@@ -11,7 +11,6 @@ from strategies.quant.overfitting import (
     Rank,
     best_on_plateau,
     block_moments,
-    deflated_sharpe_of_trials,
     overfitting_from_blocks,
     overfitting_probability,
     parameter_stability,
@@ -74,32 +73,6 @@ def test_in_sample_performance_equals_the_direct_sharpe_ratio(noise: np.ndarray)
 def test_too_little_for_cscv_is_refused(shape: tuple[int, int], n_blocks: int) -> None:
     with pytest.raises(ValueError, match="block"):
         overfitting_probability(np.random.default_rng(0).normal(size=shape), n_blocks=n_blocks)
-
-
-def test_deflation_grows_with_the_trials_and_forgives_copies() -> None:
-    rng = np.random.default_rng(5)
-    trials = rng.normal(0.0005, 0.01, (1000, 30))
-    sharpes = trials.mean(axis=0) / trials.std(axis=0, ddof=1)
-    best = trials[:, sharpes.argmax()]
-    few = deflated_sharpe_of_trials(best, sharpes)
-    many = deflated_sharpe_of_trials(best, sharpes, n_trials=3_000)
-    assert (few.n_trials, many.n_trials) == (30, 3_000)
-    assert many.probability < few.probability
-    copies = np.repeat(trials[:, :3], 10, axis=1) + rng.normal(0, 1e-6, (1000, 30))
-    known = deflated_sharpe_of_trials(best, sharpes, trial_returns=copies)
-    assert known.n_effective < 4
-    assert known.probability_effective > known.probability
-
-
-def test_trials_that_never_traded_still_count() -> None:
-    returns = np.random.default_rng(0).normal(0.001, 0.01, 300)
-    result = deflated_sharpe_of_trials(returns, np.array([0.1, np.nan, np.nan]))
-    assert result.n_trials == 3
-
-
-def test_a_constant_record_is_refused() -> None:
-    with pytest.raises(ValueError, match="not all equal"):
-        deflated_sharpe_of_trials(np.zeros(100), np.array([0.1]))
 
 
 GRID = [{"a": a, "b": b} for a in (1, 2, 3, 4, 5) for b in (10, 20, 30)]
