@@ -11,7 +11,7 @@ from portfolio.quant.conflicts import possible_choice
 from portfolio.quant.constraints import TOLERANCE, Region
 from portfolio.quant.cvar import minimum_cvar, tail_loss
 from portfolio.quant.hrp import HrpVariant, hrp_weights
-from portfolio.quant.risk_parity import risk_budget_weights
+from portfolio.quant.risk_parity import budgeted_weights, risk_budget_weights
 from portfolio.quant.selection import Problem, Selection, best_selection
 
 _DROP = 0.5
@@ -266,7 +266,7 @@ def _moved_inside(
         shares = _budgets(problem, chosen)
         if shares is None:
             shares = np.full(len(covariance), 1.0)
-        found = convex.budgeted_weights(covariance, part, shares / shares.sum())
+        found = budgeted_weights(covariance, part, shares / shares.sum())
     else:
         found = convex.nearest_allowed(wanted[chosen], part)
     return None if found is None else _spread(found, chosen)

@@ -1,21 +1,22 @@
-"""Allocation problems given to Clarabel directly: many small ones, without a modelling layer."""
+"""Allocation problems given to solvers directly: many small ones, without a modelling layer.
+
+Quadratic ones go to an active set, which is quickest where most limits do not bind or the
+problem is small; those with turnover, a volatility or no quadratic part go to Clarabel.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from alphastrat.quant.types import FloatArray
+from portfolio.quant.active_set import Rows, Undecided, least_quadratic
 from portfolio.quant.constraints import Region
 
 Matrix = Any
-# Powers of ten between which the strength of risk budgets is looked for.
-_WIDEST = 8.0
-_HALVINGS = 40
-_SUM_TOLERANCE = 1e-8
-_SUM_LIMIT = 1e-4
 
 
 def minimum_variance(
@@ -47,10 +48,17 @@ def minimum_variance(
     ----------
     .. [1] Markowitz (1952), "Portfolio selection", Journal of Finance 7(1).
     """
+    unit, linear = scaled_to_one(covariance), np.zeros(len(covariance))
+    if expected is None or min_return is None:
+        return least_in(unit, linear, region)
+    if region.turnover is None:
+        rows = _rows(region).and_more(expected[None], np.array([min_return]), np.array([np.inf]))
+        with suppress(Undecided):
+            found = least_quadratic(unit, linear, region.lower, region.upper, rows)
+            return _summing(found, region.total)
     program = _Program(region)
-    if expected is not None and min_return is not None:
-        program.at_most(-expected, -min_return)
-    return program.solve(_scaled_to_one(covariance), np.zeros(len(covariance)))
+    program.at_most(-expected, -min_return)
+    return program.solve(unit, linear)
 
 
 def maximum_return(
@@ -127,9 +135,17 @@ def maximum_ratio(
     scale = float(np.abs(numerators).max())
     if scale == 0.0:
         return None
+    gains, unit = numerators / scale, scaled_to_one(covariance)
+    linear = np.zeros(len(unit))
+    if region.turnover is None:
+        rows = _homogeneous_rows(region)
+        rows = rows.and_more(gains[None], np.ones(1), np.ones(1))
+        free = np.full(len(unit), np.inf)
+        with suppress(Undecided):
+            return _summing(least_quadratic(unit, linear, linear, free, rows), region.total)
     program = _Program(region, homogeneous=True)
-    program.equal(numerators / scale, 1.0)
-    return program.solve(_scaled_to_one(covariance), np.zeros(len(covariance)))
+    program.equal(gains, 1.0)
+    return program.solve(unit, linear)
 
 
 def nearest_allowed(weights: FloatArray, region: Region) -> FloatArray | None:
@@ -147,65 +163,89 @@ def nearest_allowed(weights: FloatArray, region: Region) -> FloatArray | None:
     ndarray of shape (n_strategies,) or None
         None where no weights are allowed.
     """
-    return _Program(region).solve(np.eye(len(weights)), -weights)
+    return least_in(np.eye(len(weights)), -weights, region)
 
 
-def budgeted_weights(
-    covariance: FloatArray, region: Region, budgets: FloatArray
+def least_in(
+    quadratic: FloatArray, linear: FloatArray, region: Region, *, has_total: bool = True
 ) -> FloatArray | None:
-    r"""Return the weights nearest to risk budgets inside a region.
-
-    .. math:: \min_{x} \tfrac12 x'\Sigma x - \lambda \sum_i b_i \ln x_i
-
-    over the limits without the sum, with the :math:`\lambda` at which the sum is right. Weights
-    that no limit holds keep risk contributions in proportion to their budgets.
+    r"""Return the weights of a region where :math:`\tfrac12 w'Qw + c'w` is least.
 
     Parameters
     ----------
-    covariance : ndarray of shape (n_strategies, n_strategies)
-        Covariances of returns per year.
+    quadratic : ndarray of shape (n_strategies, n_strategies)
+        Q, positive semi-definite; entries in the order of one.
+    linear : ndarray of shape (n_strategies,)
+        c.
     region : Region
-        Weights that are allowed; every strategy must be open.
-    budgets : ndarray of shape (n_strategies,)
-        Positive shares of risk that sum to one.
+        Weights that are allowed.
+    has_total : bool
+        Whether the weights must have the region's sum.
 
     Returns
     -------
     ndarray of shape (n_strategies,) or None
         None where no weights are allowed.
-
-    References
-    ----------
-    .. [1] Richard & Roncalli (2019), "Constrained risk budgeting portfolios", arXiv:1902.05710,
-       section 3: the Lagrange multiplier found by bisection.
     """
-    unit = _scaled_to_one(covariance)
-    low, high = -_WIDEST, _WIDEST
-    found = None
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        weights = _budgeted(unit, region, budgets * 10.0**middle)
-        if weights is None:
-            return None
-        total = float(weights.sum())
-        if abs(total - region.total) < _SUM_TOLERANCE:
-            found = weights
-            break
-        low, high = (middle, high) if total < region.total else (low, middle)
-        found = weights
-    if found is None or abs(float(found.sum()) - region.total) > _SUM_LIMIT:
+    if region.turnover is None:
+        rows = _rows(region, has_total=has_total)
+        with suppress(Undecided):
+            found = least_quadratic(quadratic, linear, region.lower, region.upper, rows)
+            return _summing(found, region.total) if has_total else found
+    return _Program(region, has_total=has_total).solve(quadratic, linear)
+
+
+def scaled_to_one(covariance: FloatArray) -> FloatArray:
+    """Return the matrix with a mean variance of one, which the solvers' tolerances suit.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (n_strategies, n_strategies)
+        With positive variances.
+
+    Returns
+    -------
+    ndarray of shape (n_strategies, n_strategies)
+        A multiple of it.
+    """
+    return covariance / float(np.diag(covariance).mean())
+
+
+def _rows(region: Region, *, has_total: bool = True) -> Rows:
+    """Return the limits of a region without turnover, but for the bounds of each weight."""
+    no_end = np.full(len(region.ceilings), -np.inf)
+    rows = Rows(region.groups, no_end, region.ceilings)
+    if not has_total:
+        return rows
+    total = np.array([region.total])
+    return rows.and_more(np.ones((1, len(region.upper))), total, total)
+
+
+def _homogeneous_rows(region: Region) -> Rows:
+    """Return what any multiple of allowed weights keeps: every limit as a share of the sum."""
+    n, total = len(region.upper), region.total
+    capped, floored = region.upper < total, region.lower > 0.0
+    eye = np.eye(n)
+    matrix = np.vstack(
+        [
+            eye[capped] - region.upper[capped, None] / total,
+            region.lower[floored, None] / total - eye[floored],
+            region.groups - region.ceilings[:, None] / total,
+        ]
+    )
+    return Rows(matrix, np.full(len(matrix), -np.inf), np.zeros(len(matrix)))
+
+
+def _summing(weights: FloatArray | None, total: float) -> FloatArray | None:
+    """Return weights with a sum; None where there are none, or nothing to share out."""
+    if weights is None:
         return None
-    return np.asarray(found * (region.total / found.sum()), dtype=np.float64)
-
-
-def _budgeted(covariance: FloatArray, region: Region, budgets: FloatArray) -> FloatArray | None:
-    n_strategies = len(covariance)
-    program = _Program(region, has_total=False, n_extra=n_strategies)
-    first = program.columns - n_strategies
-    program.logarithms(first)
-    cost = np.zeros(program.columns)
-    cost[first:] = -budgets
-    return program.solve(covariance, cost)
+    positive = np.maximum(weights, 0.0)
+    sum_now = float(positive.sum())
+    # A scale of nothing is the answer only where no allowed weights reach the gain.
+    if sum_now <= 1e-12:
+        return None
+    return np.asarray(positive * (total / sum_now), dtype=np.float64)
 
 
 class _Program:
@@ -217,17 +257,16 @@ class _Program:
         *,
         homogeneous: bool = False,
         has_total: bool = True,
-        n_extra: int = 0,
     ) -> None:
         self.has_total = has_total
         self.n = len(region.upper)
         n_moves = 0 if region.turnover is None else self.n
         self.scale_column = self.n + n_moves if homogeneous else None
-        self.columns = self.n + n_moves + int(homogeneous) + n_extra
+        self.columns = self.n + n_moves + int(homogeneous)
         self.total = region.total
         self._equalities: list[tuple[Matrix, FloatArray]] = []
         self._inequalities: list[tuple[Matrix, FloatArray]] = []
-        self._cones: list[tuple[Matrix, FloatArray, str]] = []
+        self._cones: list[tuple[Matrix, FloatArray]] = []
         self._add_region(region)
 
     def equal(self, row: FloatArray, value: float) -> None:
@@ -240,15 +279,7 @@ class _Program:
         """Keep the norm of `root @ weights` within a radius."""
         matrix = sparse.vstack([sparse.csr_matrix((1, self.n)), sparse.csr_matrix(-root)])
         values = np.concatenate([[radius], np.zeros(len(root))])
-        self._cones.append((self._widen(matrix), values, "second"))
-
-    def logarithms(self, first: int) -> None:
-        """Keep each extra column from `first` below the logarithm of its weight."""
-        for i in range(self.n):
-            matrix = sparse.csr_matrix(
-                (np.array([-1.0, -1.0]), ([0, 2], [first + i, i])), shape=(3, self.columns)
-            )
-            self._cones.append((matrix, np.array([0.0, 1.0, 0.0]), "exponential"))
+        self._cones.append((self._widen(matrix), values))
 
     def solve(self, quadratic: FloatArray | None, linear: FloatArray) -> FloatArray | None:
         import clarabel
@@ -258,10 +289,9 @@ class _Program:
         rows = [*self._equalities, *self._inequalities]
         cones: list[Any] = [clarabel.ZeroConeT(sum(len(b) for _, b in self._equalities))]
         cones.append(clarabel.NonnegativeConeT(sum(len(b) for _, b in self._inequalities)))
-        for matrix, values, kind in self._cones:
+        for matrix, values in self._cones:
             rows.append((matrix, values))
-            second = kind == "second"
-            cones.append(clarabel.SecondOrderConeT(len(values)) if second else _exponential())
+            cones.append(clarabel.SecondOrderConeT(len(values)))
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.max_threads = 1
@@ -276,17 +306,8 @@ class _Program:
         found = solver.solve()
         if str(found.status) not in {"Solved", "AlmostSolved"}:
             return None
-        return self._weights(np.asarray(found.x))
-
-    def _weights(self, x: FloatArray) -> FloatArray | None:
-        weights = np.maximum(x[: self.n], 0.0)
-        if not self.has_total:
-            return weights
-        total = float(weights.sum())
-        # A scale of nothing is the answer only where no allowed weights reach the gain.
-        if total <= 1e-12:
-            return None
-        return np.asarray(weights * (self.total / total), dtype=np.float64)
+        weights = np.asarray(found.x[: self.n], dtype=np.float64)
+        return _summing(weights, self.total) if self.has_total else np.maximum(weights, 0.0)
 
     def _quadratic(self, quadratic: FloatArray | None) -> Matrix:
         if quadratic is None:
@@ -333,17 +354,6 @@ class _Program:
             self._bound(sparse.hstack([-identity, -identity]), -current)
             moves = sparse.hstack([sparse.csr_matrix((1, self.n)), ones])
             self._bound(moves, np.array([region.turnover.most]))
-
-
-def _exponential() -> Any:
-    import clarabel
-
-    return clarabel.ExponentialConeT()
-
-
-def _scaled_to_one(covariance: FloatArray) -> FloatArray:
-    """Return the matrix with a mean variance of one, which the solver's tolerances suit."""
-    return covariance / float(np.diag(covariance).mean())
 
 
 def _root(covariance: FloatArray) -> FloatArray:

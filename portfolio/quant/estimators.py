@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from alphastrat.quant.types import FloatArray
+from alphastrat.quant.types import BoolArray, FloatArray
 
 HALF_LIFE = 63.0
 MIN_COMMON = 30
@@ -74,9 +74,8 @@ def estimate_covariance(
     """
     if returns.ndim != 2:
         raise ValueError(f"returns have shape (n_bars, n_strategies), was {returns.shape}")
-    known = np.isfinite(returns)
-    n_common = known.T.astype(np.float64) @ known
-    if n_common.size == 0 or n_common.min() < 2:
+    least = _least_common(np.isfinite(returns))
+    if least < 2:
         raise ValueError("every two strategies must share at least two bars")
     if estimator is Estimator.EWMA:
         return repair_covariance(_weighted(returns, _fading(len(returns), half_life), ddof=False))
@@ -85,9 +84,9 @@ def estimate_covariance(
     if estimator is Estimator.SAMPLE:
         return repair_covariance(moments)
     if estimator is Estimator.OAS:
-        intensity = oas_intensity(moments, int(n_common.min()))
+        intensity = oas_intensity(moments, least)
     else:
-        intensity = _ledoit_wolf_intensity(returns, moments, int(n_common.min()))
+        intensity = _ledoit_wolf_intensity(returns, moments, least)
     target = np.eye(len(moments)) * np.trace(moments) / len(moments)
     return repair_covariance((1.0 - intensity) * moments + intensity * target)
 
@@ -111,6 +110,8 @@ def repair_covariance(covariance: FloatArray) -> FloatArray:
        matrix", section 3: spectral decomposition, clipped and rescaled.
     """
     symmetric = (covariance + covariance.T) / 2.0
+    if _is_well_above(symmetric, _FLOOR * float(np.trace(symmetric))):
+        return symmetric
     values, vectors = np.linalg.eigh(symmetric)
     floor = _FLOOR * float(values[-1])
     if values[0] >= floor:
@@ -161,11 +162,14 @@ def ledoit_wolf_intensity(returns: FloatArray) -> float:
     ----------
     .. [1] Ledoit & Wolf (2004), Journal of Multivariate Analysis 88, section 3.
     """
-    n_bars, p = returns.shape
+    centred = returns - returns.mean(axis=0)
+    return _intensity(centred, centred.T @ centred / len(returns))
+
+
+def _intensity(centred: FloatArray, moments: FloatArray) -> float:
+    n_bars, p = centred.shape
     if p == 1:
         return 0.0
-    centred = returns - returns.mean(axis=0)
-    moments = centred.T @ centred / n_bars
     mean_variance = float(np.trace(moments)) / p
     spread = float((moments**2).sum()) / p - mean_variance**2
     squared = centred**2
@@ -175,7 +179,26 @@ def ledoit_wolf_intensity(returns: FloatArray) -> float:
     return float(min(max(noise, 0.0), spread) / spread)
 
 
+def _is_well_above(symmetric: FloatArray, floor: float) -> bool:
+    """Return whether every eigenvalue is above a floor: far cheaper than to compute them."""
+    try:
+        np.linalg.cholesky(symmetric - floor * np.eye(len(symmetric)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _least_common(known: BoolArray) -> int:
+    """Return the fewest bars that two strategies share."""
+    if known.size == 0 or known.all():
+        return len(known) if known.size else 0
+    mask = known.astype(np.float64)
+    return int((mask.T @ mask).min())
+
+
 def _ledoit_wolf_intensity(returns: FloatArray, moments: FloatArray, least: int) -> float:
+    if least == len(returns) >= MIN_COMMON:
+        return _intensity(returns - returns.mean(axis=0), moments)
     whole = returns[np.isfinite(returns).all(axis=1)]
     if len(whole) < MIN_COMMON:
         return oas_intensity(moments, least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
 from alphastrat.quant.types import FloatArray
 
@@ -79,14 +80,20 @@ def shrunk_returns(
     """
     mean = historical_returns(returns, periods_per_year=periods_per_year)
     n_strategies = len(mean)
-    precision = np.linalg.pinv(covariance, hermitian=True)
-    row = precision.sum(axis=0)
+    row, precise = _divided(covariance, np.column_stack([np.ones(n_strategies), mean])).T
     common = float(row @ mean / row.sum())
-    gap = mean - common
     years = float(np.isfinite(returns).sum(axis=0).min()) / periods_per_year
-    distance = years * float(gap @ precision @ gap)
+    distance = years * float((mean - common) @ (precise - common * row))
     weight = (n_strategies + 2.0) / (n_strategies + 2.0 + max(distance, 0.0))
     return (1.0 - weight) * mean + weight * common, weight
+
+
+def _divided(covariance: FloatArray, columns: FloatArray) -> FloatArray:
+    """Return the inverse times some columns, the least-squares one where there is no inverse."""
+    try:
+        return np.asarray(cho_solve(cho_factor(covariance), columns), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.pinv(covariance, hermitian=True) @ columns, dtype=np.float64)
 
 
 def floor_returns(floors: FloatArray, volatilities: FloatArray, *, risk_free: float) -> FloatArray:

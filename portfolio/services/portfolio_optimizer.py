@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,12 @@ from alphastrat.core.job_progress import JobProgress
 from alphastrat.core.jobs import enqueue
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
+from alphastrat.quant.types import FloatArray
 from portfolio.models import Optimisation, Portfolio
-from portfolio.quant.allocation_problem import Allocation, AllocationProblem
+from portfolio.quant.allocation_problem import Allocation, AllocationProblem, Method
 from portfolio.quant.conflicts import Conflict, Infeasible
+from portfolio.quant.constraints import Limits
+from portfolio.quant.estimators import estimate_covariance
 from portfolio.services import allocation_evidence, portfolios
 from portfolio.services.allocation_inputs import AllocationInputs, build_problem, read_inputs
 from portfolio.services.allocation_options import AllocationOptions, options_of
@@ -102,6 +106,23 @@ def compute(
     inputs = read_inputs(portfolio, asked, at=at)
     problem = build_problem(inputs, inputs.matrix)
     return inputs, problem, allocate(problem)
+
+
+def rehearse() -> None:
+    """Solve a small problem by the library and by rule, so that the first real one is quick."""
+    from portfolio.quant.allocation import allocate
+    from portfolio.quant.resampling import resample_weights
+
+    returns = np.random.default_rng(0).normal(0.001, 0.01, (60, 3))
+
+    def build(drawn: FloatArray) -> AllocationProblem:
+        names, limits = ("A", "B", "C"), Limits(max_weight=0.5, min_weight=0.0)
+        return AllocationProblem(names, estimate_covariance(drawn), drawn.mean(axis=0), limits)
+
+    problem = build(returns)
+    for method in (Method.MIN_VOLATILITY, Method.RISK_PARITY):
+        allocate(replace(problem, method=method))
+    resample_weights(returns, build, rng=np.random.default_rng(0), n_draws=1)
 
 
 def apply_targets(optimisation: Optimisation) -> None:
