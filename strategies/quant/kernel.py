@@ -250,22 +250,34 @@ def _enter_all(
         equity += value
         gross += abs(value)
     free = terms.leverage * equity - gross
-    order = _by_priority(wanted.priority, out.book) if n_entries > 1 else np.arange(n_assets)
-    for j in order:
-        is_wanted = out.book[j, TARGET] != 0 and out.book[j, QUANTITY] == 0.0
-        if is_wanted and not np.isnan(market.open[t, j]):
-            before = cash
-            cash += enter(t, j, equity, free, market, wanted, terms, exits, out)
-            free -= _spent(before - cash, out.book[j])
+    for j in _entering(t, n_entries, market, wanted.priority, out.book):
+        before = cash
+        cash += enter(t, j, equity, free, market, wanted, terms, exits, out)
+        free -= _spent(before - cash, out.book[j])
     return cash
 
 
 @compiled
-def _by_priority(priority: FloatArray, book: FloatArray) -> IntArray:
-    last = np.empty(book.shape[0])
+def _entering(
+    t: int, n_entries: int, market: Market, priority: FloatArray, book: FloatArray
+) -> IntArray:
+    """Return the assets to be entered, the strongest first, equal ones in their own order."""
+    order, strength = np.empty(n_entries, np.int64), np.empty(n_entries)
+    n = 0
     for j in range(book.shape[0]):
-        last[j] = -priority[int(book[j, LAST]), j]
-    return np.argsort(last, kind="mergesort")
+        is_wanted = book[j, TARGET] != 0 and book[j, QUANTITY] == 0.0
+        if not is_wanted or np.isnan(market.open[t, j]):
+            continue
+        own = priority[int(book[j, LAST]), j]
+        own = -np.inf if np.isnan(own) else own
+        place = n
+        # Few enter at one open: numba's own sort takes longer to compile than the rest of this.
+        while place > 0 and strength[place - 1] < own:
+            order[place], strength[place] = order[place - 1], strength[place - 1]
+            place -= 1
+        order[place], strength[place] = j, own
+        n += 1
+    return order[:n]
 
 
 @compiled
