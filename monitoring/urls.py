@@ -10,6 +10,7 @@ from monitoring.views import (
     metrics_help,
     overview,
     silences,
+    strategy_watch,
     system,
     thresholds,
     transports,
@@ -99,6 +100,11 @@ urlpatterns = [
         "verification/<uuid:strategy_id>/overrule/",
         verification.verification_overrule,
         name="verification-overrule",
+    ),
+    path(
+        "strategies/<uuid:strategy_id>/watch/",
+        strategy_watch.strategy_watch,
+        name="strategy-watch",
     ),
     path(
         "strategies/<uuid:strategy_id>/reconciliation/",

@@ -35,6 +35,12 @@ class PortfolioRows:
         return self.curves.times[:, -1]
 
 
+_NO_TIMES, _NO_SERIES = np.zeros((0, 0), np.int64), np.empty((0, 0))
+NO_PORTFOLIOS = PortfolioRows(
+    (), (), (), Curves(_NO_TIMES, _NO_SERIES, _NO_SERIES, _NO_SERIES, np.empty(0))
+)
+
+
 @dataclass(slots=True)
 class Values:
     """Metrics by key, window and least number of observations, each computed once."""
@@ -66,14 +72,23 @@ class Values:
 
 
 def values_of(
-    observations: LiveObservations, assessment: Assessment | None, *, at: datetime
+    observations: LiveObservations,
+    assessment: Assessment | None,
+    *,
+    at: datetime,
+    portfolios: PortfolioRows | None = None,
 ) -> Values:
-    """Return what rules need of strategies that were observed and judged, and of portfolios."""
+    """Return what rules need of strategies that were observed and judged, and of portfolios.
+
+    Without `portfolios`, those of the strategies are read.
+    """
     presents = {
         name: microseconds(market_time(name, at=at)) for name in set(observations.timeframes)
     }
     now_us = np.array([presents[name] for name in observations.timeframes], np.int64)
-    return Values(observations, portfolio_rows(observations), _verdicts(assessment), now_us)
+    if portfolios is None:
+        portfolios = portfolio_rows(observations)
+    return Values(observations, portfolios, _verdicts(assessment), now_us)
 
 
 def portfolio_rows(observations: LiveObservations) -> PortfolioRows:
