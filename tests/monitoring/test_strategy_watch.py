@@ -59,7 +59,7 @@ def test_rules_stand_with_value_and_state(alice, strategy):
     found = {one.rule.name: one for one in rules_of(strategy)}
     fallen = found["Fallen"]
     assert fallen.value == pytest.approx(0.96 * 0.96 - 1)
-    assert (fallen.state, fallen.value_text, fallen.warning) == ("warning", "▼ −7.84%", "−5.00%")
+    assert (fallen.state, fallen.value_text, fallen.warning) == ("warning", "−7.84%", "−5.00%")
     assert found["Return"].state == "warning"
     assert (found["Fills"].state, found["Fills"].value) == ("no_data", None)
     assert found["Off"].state == "disabled"
@@ -192,7 +192,7 @@ def test_the_number_of_queries_does_not_grow(alice, strategy, django_assert_num_
         firing(alice, at=now(), cause=f"c{i}", strategy_id=strategy.pk)
     browser = signed_in(alice)
     part(strategy, browser, headers=HTMX)
-    # Session, user, strategy, alerts, rules, present of the market for checks and for rules; the
-    # three statements of the bulk read go past Django's cursor.
-    with django_assert_num_queries(7):
+    # Session, user, strategy, alerts, rules, present of the market for checks and for rules, two
+    # each; the three statements of the bulk read go past Django's cursor.
+    with django_assert_num_queries(9):
         part(strategy, browser, headers=HTMX)
