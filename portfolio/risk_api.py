@@ -81,11 +81,16 @@ class PortfolioPerformanceOut(Schema):
 
 
 class TradingStateIn(Schema):
-    """What may be traded from now on, and why; of one strategy where it is named."""
+    """What may be traded from now on, and why; of one strategy where it is named.
+
+    A halt lets stops, targets and trailing stops of what is held act, unless `keeps_protection`
+    is false.
+    """
 
     trading_state: Literal["active", "reducing", "halted"]
     reason: str
     strategy: UUID | None = None
+    keeps_protection: bool = True
 
 
 class RiskActionOut(Schema):
@@ -93,6 +98,7 @@ class RiskActionOut(Schema):
 
     id: UUID
     trading_state: str
+    keeps_protection: bool
     code: str
     reason: str
     taken_at: datetime
@@ -203,7 +209,12 @@ def set_trading_state(
     else:
         subject = get_object_or_404(Strategy.objects.for_user(user), pk=given.strategy)
     return trading_states.set_trading_state(
-        subject, given.trading_state, reason=given.reason, by=user, at=now()
+        subject,
+        given.trading_state,
+        reason=given.reason,
+        by=user,
+        at=now(),
+        keeps_protection=given.keeps_protection,
     )
 
 

@@ -69,6 +69,24 @@ class TradingStateForm(forms.Form):
 
     trading_state = forms.ChoiceField(label="Trading", choices=TradingState.choices)
     reason = forms.CharField(max_length=300)
+    # What a halt does with stops, targets and trailing stops of what is held.
+    protection = forms.ChoiceField(
+        choices=[("keep", "Let protective exits rest"), ("cancel", "Cancel everything")],
+        required=False,
+    )
+
+    @property
+    def keeps_protection(self) -> bool:
+        return bool(self.cleaned_data["protection"] != "cancel")
+
+
+def switches(**fields: str) -> dict[str, dict[str, str]]:
+    """Return what the dialogs of the kill switch send."""
+    return {
+        "state_fields": fields,
+        "reduce_fields": fields | {"trading_state": "reducing"},
+        "resume_fields": fields | {"trading_state": "active"},
+    }
 
 
 def _field(spec: LimitSpec) -> forms.Field:

@@ -9,7 +9,14 @@ import numpy as np
 
 from alphastrat.core.formatting import day
 from alphastrat.core.tables import Column
-from portfolio.models import Order, RiskAction
+from portfolio.models import (
+    Account,
+    Order,
+    Portfolio,
+    RiskAction,
+    StrategyStanding,
+    TradingState,
+)
 from portfolio.quant.exposure import Exposure
 from portfolio.quant.limit_catalogue import written
 from portfolio.quant.value_at_risk import VarMethod
@@ -83,6 +90,7 @@ ACTION_COLUMNS = (
     Column("at", "When", "time"),
     Column("subject", "What"),
     Column("state", "State", "status"),
+    Column("protection", "Stops and targets"),
     Column("code", "Because of", "code"),
     Column("by", "By"),
     Column("reason", "Reason"),
@@ -201,15 +209,44 @@ def denial_rows(orders: list[Order]) -> list[dict[str, Any]]:
     ]
 
 
+def protection_words(halted: Portfolio | StrategyStanding) -> str:
+    """Say what a halt does with the stops and targets of what is held; empty without a halt."""
+    if halted.trading_state != TradingState.HALTED:
+        return ""
+    if halted.keeps_protection:
+        return "Stops and targets of what is held still act."
+    return "Stops and targets are cancelled too: what is held is unprotected."
+
+
+def stopped_rows(stopped: list[tuple[Account, StrategyStanding]]) -> list[dict[str, Any]]:
+    """Return the strategies that may not trade freely, for the banners of the page."""
+    return [
+        {
+            "title": f"{account.strategy.name}: {row.get_trading_state_display()}",
+            "detail": f"{row.reason} {protection_words(row)}".strip(),
+            "href": account.get_absolute_url(),
+            "at": row.changed_at,
+        }
+        for account, row in stopped
+    ]
+
+
 def action_rows(actions: list[RiskAction]) -> list[dict[str, Any]]:
     return [
         {
             "at": action.taken_at,
             "subject": str(action.strategy or action.portfolio),
             "state": action.trading_state,
+            "protection": _protection(action),
             "code": action.code,
             "by": str(action.taken_by) if action.taken_by else "A limit",
             "reason": action.reason,
         }
         for action in actions
     ]
+
+
+def _protection(action: RiskAction) -> str:
+    if action.trading_state != TradingState.HALTED:
+        return "Act"
+    return "Act" if action.keeps_protection else "Cancelled"

@@ -45,6 +45,8 @@ class Portfolio(UUIDModel, TimeStampedModel):
     )
     state_reason = models.CharField(max_length=300, blank=True)
     state_changed_at = models.DateTimeField(null=True, blank=True)
+    # While halted: whether stops, targets and trailing stops of what is held still act.
+    keeps_protection = models.BooleanField(default=True)
     # Method, constraints and rebalancing policy as the forms describe them.
     allocation_settings = models.JSONField(default=dict)
     rebalance_settings = models.JSONField(default=dict)

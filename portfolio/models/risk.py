@@ -69,6 +69,8 @@ class RiskAction(UUIDModel):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
     trading_state = models.CharField(max_length=8, choices=TradingState)
+    # Of a halt: whether stops, targets and trailing stops of what is held still act.
+    keeps_protection = models.BooleanField(default=True)
     code = models.CharField(max_length=40, help_text="Limit that was passed, or MANUAL.")
     reason = models.CharField(max_length=300)
     evidence = models.JSONField(default=dict)
@@ -96,6 +98,7 @@ class StrategyStanding(models.Model):
     trading_state = models.CharField(
         max_length=8, choices=TradingState, default=TradingState.ACTIVE
     )
+    keeps_protection = models.BooleanField(default=True)
     # What verification says of it, as far as the portfolio acts on it: degraded, failed, or empty.
     verification = models.CharField(max_length=8, blank=True)
     # Share of its size that the drawdown limit leaves it.

@@ -128,6 +128,16 @@ class RiskBook:
         row = self.states.get(account.strategy_id)
         return TradingState.ACTIVE if row is None else TradingState(row.trading_state)
 
+    def keeps_protection(self, account: Account) -> bool:
+        """Say whether stops and targets of what the account holds may act: a halt can stop them."""
+        row, portfolio = self.states.get(account.strategy_id), self.portfolio_of(account)
+        stopped = [
+            one.trading_state == TradingState.HALTED and not one.keeps_protection
+            for one in (row, portfolio)
+            if one is not None
+        ]
+        return not any(stopped)
+
     def standing_of(self, account: Account) -> Standing:
         return self.standings.get(account.pk, UNKNOWN)
 

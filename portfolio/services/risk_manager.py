@@ -19,7 +19,7 @@ from portfolio.quant.drawdown_control import allowed_scale
 from portfolio.quant.limit_catalogue import explained
 from portfolio.quant.order_checks import AccountFacts, OrderFacts, PortfolioFacts, check_order
 from portfolio.quant.risk_limits import Denial as QuantDenial
-from portfolio.quant.risk_limits import TradingState, shortest
+from portfolio.quant.risk_limits import DenialCode, TradingState, shortest
 from portfolio.services.risk_facts import (
     DEFAULT_SHORTFALL,
     EXITS,
@@ -135,6 +135,8 @@ def _judge(book: RiskBook, order: Order) -> list[Denial]:
     account = book.accounts[order.account_id]
     holding = book.holdings.get((account.pk, order.instrument_id), Holding())
     if order.reason in PROTECTIVE and holding.quantity * Side(order.side).sign < 0:
+        if not book.keeps_protection(account):
+            return [_stored(QuantDenial(DenialCode.TRADING_HALTED))]
         book.move(account, order.instrument_id, holding=Holding())
         return []
     facts, after = _order_facts(book, order, account, holding=holding)

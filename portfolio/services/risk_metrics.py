@@ -13,7 +13,17 @@ from uuid import UUID
 import numpy as np
 
 from alphastrat.quant.types import FloatArray
-from portfolio.models import Account, Order, OrderStatus, Portfolio, Position, RiskAction
+from portfolio.models import (
+    Account,
+    BrokerName,
+    Order,
+    OrderStatus,
+    Portfolio,
+    Position,
+    RiskAction,
+    StrategyStanding,
+    TradingState,
+)
 from portfolio.quant.covariances import risk_contributions
 from portfolio.quant.exposure import Exposure, exposure, exposure_by
 from portfolio.quant.limit_catalogue import LIMITS, LimitSpec
@@ -82,7 +92,8 @@ class RiskNow:
     limits: list[LimitUse]
     denials: list[Order]
     actions: list[RiskAction]
-    states: dict[str, str]
+    stopped: list[tuple[Account, StrategyStanding]]
+    at_broker: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +158,13 @@ def measure_risk(portfolio: Portfolio, *, at: datetime) -> RiskNow:
             .order_by("-decided_at")[:N_DENIALS]
         ),
         actions=_actions(portfolio, book),
-        states={
-            book.accounts[account].strategy.name: book.state_of(book.accounts[account])
-            for account in book.accounts
-        },
+        stopped=[
+            (account, row)
+            for account in book.accounts.values()
+            if (row := book.states.get(account.strategy_id)) is not None
+            and row.trading_state != TradingState.ACTIVE
+        ],
+        at_broker=any(one.broker == BrokerName.ALPACA for one in book.accounts.values()),
     )
 
 

@@ -60,9 +60,11 @@ def set_trading_state(
     code: str = MANUAL,
     scale: Decimal | None = None,
     evidence: dict[str, Any] | None = None,
+    keeps_protection: bool = True,
 ) -> RiskAction:
     """Change what a portfolio or one strategy may trade, and cancel the orders this forbids.
 
+    A halt lets stops, targets and trailing stops of what is held act, unless it is told not to.
     Raises InvalidInput without a reason, or for a state that does not exist.
     """
     if state not in TradingState.values:
@@ -70,17 +72,24 @@ def set_trading_state(
     if not reason.strip():
         raise InvalidInput("Say why.", fields={"reason": "A reason is kept with every change."})
     reason = reason.strip()[:300]
+    keeps = keeps_protection or state != TradingState.HALTED
     if isinstance(subject, Portfolio):
         Portfolio.objects.filter(pk=subject.pk).update(
-            trading_state=state, state_reason=reason, state_changed_at=at
+            trading_state=state, state_reason=reason, state_changed_at=at, keeps_protection=keeps
         )
         subject.trading_state, subject.state_reason = state, reason
+        subject.keeps_protection = keeps
         where: dict[str, Any] = {"portfolio": subject}
         accounts = Account.objects.open().filter(strategy__portfolio_members__portfolio=subject)
     else:
         # A person who lets a strategy trade again lets it do so at full size.
         kept = FULL if scale is None and state == TradingState.ACTIVE else scale
-        values: dict[str, Any] = {"trading_state": state, "reason": reason, "changed_at": at}
+        values: dict[str, Any] = {
+            "trading_state": state,
+            "reason": reason,
+            "changed_at": at,
+            "keeps_protection": keeps,
+        }
         values |= {} if kept is None else {"scale": kept}
         StrategyStanding.objects.update_or_create(strategy=subject, defaults=values)
         where = {"strategy": subject}
@@ -90,6 +99,7 @@ def set_trading_state(
         taken_at=at,
         taken_by=by,
         trading_state=state,
+        keeps_protection=keeps,
         code=code,
         reason=reason,
         evidence=jsonable(evidence or {}),
@@ -102,6 +112,30 @@ def set_trading_state(
         extra={"action": str(action.pk), "state": state, "code": code, "cancelled": n_cancelled},
     )
     return action
+
+
+def stops_again(subject: Portfolio | Strategy) -> str:
+    """Return why a limit would stop again at the next mark what may trade now; empty if none."""
+    accounts = Account.objects.open()
+    if isinstance(subject, Portfolio):
+        accounts = accounts.filter(strategy__portfolio_members__portfolio=subject)
+    else:
+        accounts = accounts.filter(strategy=subject)
+    book = load_book(accounts.values_list("pk", flat=True))
+    ours = [one for one in book.accounts.values() if book.actions[one.pk] != "deny"]
+    if isinstance(subject, Portfolio):
+        drawdown, limit = book.portfolio_standing(subject).drawdown, _drawdown_limit(book, ours)
+        is_beyond = drawdown is not None and limit is not None and drawdown <= limit
+    else:
+        check = next((drawdown_check(book, one) for one in ours if one.strategy == subject), None)
+        drawdown = None if check is None else check.drawdown
+        is_beyond = check is not None and check.scale < FULL
+    if not is_beyond:
+        return ""
+    shown = written(drawdown or FULL, LimitUnit.FRACTION)
+    return (
+        f"{subject} is still {shown} from its peak: a limit stops it again at the next mark."
+    )
 
 
 def watch_drawdowns(account_ids: Iterable[UUID], *, at: datetime) -> Watched:
@@ -123,25 +157,41 @@ def _watch_strategy(book: RiskBook, account: Account, watched: Watched, *, at: d
     check = drawdown_check(book, account)
     row = book.states.get(account.strategy_id)
     before = FULL if row is None else row.scale
-    if check.scale == before:
+    if row is not None and row.trading_state == TradingState.HALTED:
+        # Nothing is left to take away, and only a person lets it trade again.
+        return
+    halts = book.actions[account.pk] == "halt" and check.scale == 0 and _is_flat(book, account)
+    if check.scale == before and not halts:
         return
     if check.scale > before:
-        watched.actions.append(_recover(account, check, at=at))
+        if _is_by_limit(account.strategy):
+            watched.actions.append(_recover(account, check, at=at))
         return
-    is_halt = book.actions[account.pk] == "halt" and check.scale == 0
     with transaction.atomic():
         action = set_trading_state(
             account.strategy,
-            TradingState.REDUCING,
-            reason=_why(check, before),
+            TradingState.HALTED if halts else TradingState.REDUCING,
+            reason=_why(check, halts=halts),
             at=at,
             code=STRATEGY_DRAWDOWN,
             scale=check.scale,
-            evidence=_evidence(check, before) | {"halts_when_flat": is_halt},
+            evidence=_evidence(check, before),
         )
-        orders = _reduce(account, keep=check.scale / before, action=action, at=at)
+        orders = [] if halts else _reduce(account, keep=check.scale / before, action=action, at=at)
     watched.actions.append(action)
     watched.orders += orders
+
+
+def _is_flat(book: RiskBook, account: Account) -> bool:
+    """Say whether an account holds nothing and waits for nothing."""
+    held = any(key[0] == account.pk and one.quantity for key, one in book.holdings.items())
+    return not held and not Order.objects.open().filter(account=account).exists()
+
+
+def _is_by_limit(strategy: Strategy) -> bool:
+    """Say whether a drawdown limit had the last word: it does not take back anyone else's."""
+    newest = RiskAction.objects.filter(strategy=strategy).order_by("-taken_at", "-pk").first()
+    return newest is None or newest.code == STRATEGY_DRAWDOWN
 
 
 def _recover(account: Account, check: DrawdownCheck, *, at: datetime) -> RiskAction:
@@ -162,7 +212,7 @@ def _watch_portfolios(book: RiskBook, watched: Watched, *, at: datetime) -> None
         accounts = [one for one in book.accounts.values() if book.portfolio_of(one) == portfolio]
         if portfolio.trading_state != TradingState.ACTIVE or not accounts:
             continue
-        limit = book.limits[accounts[0].pk].drawdown
+        limit = _drawdown_limit(book, accounts)
         drawdown = book.portfolio_standing(portfolio).drawdown
         wanted = {book.actions[account.pk] for account in accounts}
         if limit is None or drawdown is None or drawdown > limit or wanted == {"deny"}:
@@ -179,6 +229,10 @@ def _watch_portfolios(book: RiskBook, watched: Watched, *, at: datetime) -> None
             evidence={"drawdown": str(drawdown), "limit": str(limit)},
         )
         watched.actions.append(action)
+
+
+def _drawdown_limit(book: RiskBook, accounts: Sequence[Account]) -> Decimal | None:
+    return book.limits[accounts[0].pk].drawdown if accounts else None
 
 
 def _reduce(account: Account, *, keep: Decimal, action: RiskAction, at: datetime) -> list[Order]:
@@ -245,11 +299,14 @@ def _tell(action: RiskAction, accounts: Sequence[Account]) -> None:
     )
 
 
-def _why(check: DrawdownCheck, before: Decimal) -> str:
+def _why(check: DrawdownCheck, *, halts: bool) -> str:
     shown = written(check.drawdown or FULL, LimitUnit.FRACTION)
     limit = written(check.limit or FULL, LimitUnit.FRACTION)
+    far = f"{shown} from its peak, with a limit of {limit}"
+    if halts:
+        return f"{far}: everything is closed; halted until a person lets it trade again."
     size = "nothing" if check.scale == 0 else written(check.scale, LimitUnit.FRACTION)
-    return f"{shown} from its peak, with a limit of {limit}: size cut to {size} of full."
+    return f"{far}: size cut to {size} of full."
 
 
 def _evidence(check: DrawdownCheck, before: Decimal) -> dict[str, Any]:

@@ -24,7 +24,18 @@ from alphastrat.core.tables import Column
 from portfolio.account_charts import EquityChart
 from portfolio.brokers import base
 from portfolio.fill_forms import AccountForm
-from portfolio.models import Account, BrokerDifference, EquityPoint, Fill, Order, Position
+from portfolio.models import (
+    Account,
+    BrokerDifference,
+    BrokerName,
+    EquityPoint,
+    Fill,
+    Order,
+    Position,
+    StrategyStanding,
+)
+from portfolio.risk_forms import switches
+from portfolio.risk_tables import protection_words
 from portfolio.services import accounts, reconciliation
 from strategies.models import Strategy
 
@@ -121,6 +132,7 @@ def account_detail(request: PageRequest, account_id: UUID) -> HttpResponseBase:
     heads = live.heads(topic)
     point = EquityPoint.objects.filter(account=account).order_by("-marked_at").first()
     orders = Order.objects.filter(account=account).select_related("instrument")
+    standing = StrategyStanding.objects.filter(strategy=account.strategy_id).first()
     keeps_books = isinstance(base.broker(account.broker), base.BookKeeper)
     context: dict[str, Any] = {
         "account": account,
@@ -139,8 +151,12 @@ def account_detail(request: PageRequest, account_id: UUID) -> HttpResponseBase:
         "difference_columns": DIFFERENCE_COLUMNS,
         "keeps_books": keeps_books,
         "can_write": request.user.has_role(Role.TRADER),
+        "standing": standing,
+        "trading_detail": "" if standing is None else _trading_words(standing),
+        "at_broker": account.broker == BrokerName.ALPACA,
         "heads": heads,
         "topic": topic,
+        **switches(),
     }
     return render_page(request, "portfolio/account_detail.html", "portfolio/_account.html", context)
 
@@ -245,6 +261,10 @@ def difference_accept(request: PageRequest, account_id: UUID, difference_id: UUI
 def _account(request: PageRequest, account_id: UUID) -> Account:
     found = Account.objects.for_user(request.user).select_related("strategy__current_version")
     return get_object_or_404(found, pk=account_id)
+
+
+def _trading_words(standing: StrategyStanding) -> str:
+    return f"{standing.reason} {protection_words(standing)}".strip()
 
 
 def _drawdown(account: Account) -> float | None:

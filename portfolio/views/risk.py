@@ -19,8 +19,8 @@ from alphastrat.core.access import Role, role_required
 from alphastrat.core.charts import figure_response
 from alphastrat.core.http import PageRequest, render_page
 from portfolio import risk_charts, risk_tables
-from portfolio.models import Portfolio, RiskLimits, TradingState
-from portfolio.risk_forms import LimitsForm, TradingStateForm
+from portfolio.models import Account, Portfolio, RiskLimits, TradingState
+from portfolio.risk_forms import LimitsForm, TradingStateForm, switches
 from portfolio.services import trading_states
 from portfolio.services.risk_metrics import (
     backtest_tail,
@@ -62,11 +62,13 @@ def portfolio_risk(request: PageRequest) -> HttpResponseBase:
         "denials": risk_tables.denial_rows(risk.denials),
         "action_columns": risk_tables.ACTION_COLUMNS,
         "actions": risk_tables.action_rows(risk.actions),
-        "stopped": {name: state for name, state in risk.states.items() if state != "active"},
+        "stopped": risk_tables.stopped_rows(risk.stopped),
+        "trading_note": risk_tables.protection_words(portfolio),
+        "at_broker": risk.at_broker,
         "can_write": request.user.has_role(Role.TRADER),
         "topic": topic,
         "heads": heads,
-        **_switches(portfolio),
+        **switches(portfolio=str(portfolio.pk)),
     }
     return render_page(request, "portfolio/risk.html", "portfolio/_risk.html", context)
 
@@ -114,16 +116,17 @@ def risk_chart(request: PageRequest, chart: str) -> HttpResponseBase:
 def portfolio_trading_state(request: PageRequest) -> HttpResponse:
     """Change what the portfolio may trade: the kill switch."""
     portfolio = _chosen(request)
-    return _change_state(request, portfolio, portfolio)
+    return _change_state(request, portfolio, _address(portfolio))
 
 
 @role_required(Role.TRADER)
 @require_POST
 def strategy_trading_state(request: PageRequest, strategy_id: UUID) -> HttpResponse:
-    """Change what one strategy may trade."""
+    """Change what one strategy may trade, and go back to its account."""
     strategy = get_object_or_404(Strategy.objects.for_user(request.user), pk=strategy_id)
-    portfolio = Portfolio.objects.filter(members__strategy=strategy).first()
-    return _change_state(request, strategy, portfolio)
+    account = Account.objects.open().filter(strategy=strategy).first()
+    back = _address(None) if account is None else account.get_absolute_url()
+    return _change_state(request, strategy, back)
 
 
 @role_required(Role.TRADER)
@@ -148,30 +151,25 @@ def risk_limits(request: PageRequest) -> HttpResponseBase:
     return render(request, "portfolio/risk_limits.html", context, status=status)
 
 
-def _switches(portfolio: Portfolio) -> dict[str, dict[str, str]]:
-    """Return what each dialog of the kill switch sends."""
-    states = {"halt": "halted", "reduce": "reducing", "resume": "active"}
-    key = str(portfolio.pk)
-    return {
-        f"{name}_fields": {"portfolio": key, "trading_state": state}
-        for name, state in states.items()
-    }
-
-
-def _change_state(
-    request: PageRequest, subject: Portfolio | Strategy, portfolio: Portfolio | None
-) -> HttpResponse:
+def _change_state(request: PageRequest, subject: Portfolio | Strategy, back: str) -> HttpResponse:
     form = TradingStateForm(request.POST)
     if not form.is_valid():
         problem = next(iter(form.errors.values()))[0]
         messages.error(request, f"Nothing was changed: {problem}")
-        return redirect(_address(portfolio))
+        return redirect(back)
     state = form.cleaned_data["trading_state"]
     trading_states.set_trading_state(
-        subject, state, reason=form.cleaned_data["reason"], by=request.user, at=now()
+        subject,
+        state,
+        reason=form.cleaned_data["reason"],
+        by=request.user,
+        at=now(),
+        keeps_protection=form.keeps_protection,
     )
     messages.success(request, f"{subject}: {TradingState(state).label}.")
-    return redirect(_address(portfolio))
+    if state == TradingState.ACTIVE and (warning := trading_states.stops_again(subject)):
+        messages.warning(request, warning)
+    return redirect(back)
 
 
 def _chosen(request: PageRequest) -> Portfolio:

@@ -118,7 +118,7 @@ def test_the_page_costs_the_same_however_much_was_traded(
     fill_up(account, n)
     accounting.rebuild(account)
     browser = signed_in(alice)
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         assert browser.get(account.get_absolute_url()).status_code == 200
 
 

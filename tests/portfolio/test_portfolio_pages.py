@@ -159,6 +159,37 @@ def test_the_kill_switch_works_from_the_page_and_needs_a_reason(full, alice):
     assert b"Fat finger" in answer.content
 
 
+def test_a_halt_can_cancel_protective_exits_and_the_page_says_which(full, alice):
+    portfolio, _accounts = full
+    client, key = signed_in(alice), {"portfolio": str(portfolio.pk)}
+    halt = {**key, "trading_state": "halted", "reason": "Fire"}
+    page = client.post("/portfolio/risk/trading/", halt, follow=True).text
+    assert "Stops and targets of what is held still act." in page
+    page = client.post("/portfolio/risk/trading/", {**halt, "protection": "cancel"}, follow=True)
+    assert "what is held is unprotected" in page.text
+    portfolio.refresh_from_db()
+    assert not portfolio.keeps_protection
+    client.post("/portfolio/risk/trading/", {**halt, "trading_state": "active"})
+    portfolio.refresh_from_db()
+    assert portfolio.keeps_protection
+
+
+def test_one_strategy_is_halted_from_its_account(full, alice, charlie):
+    _portfolio, accounts = full
+    account = accounts[0]
+    url = f"/portfolio/risk/trading/{account.strategy_id}/"
+    halt = {"trading_state": "halted", "reason": "Odd fills", "protection": "cancel"}
+    assert signed_in(charlie).post(url, halt).status_code == 404
+    client = signed_in(alice)
+    answer = client.post(url, halt, follow=True)
+    assert answer.redirect_chain[-1][0] == account.get_absolute_url()
+    assert "Odd fills" in answer.text
+    assert "what is held is unprotected" in answer.text
+    assert f"{account.strategy.name}: Halted" in client.get("/portfolio/risk/").text
+    answer = client.post(url, {"trading_state": "active", "reason": "Fixed"}, follow=True)
+    assert "Odd fills" not in answer.text
+
+
 def test_a_viewer_looks_and_does_not_touch(full):
     portfolio, _accounts = full
     viewer = make_user("victor", role="viewer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from portfolio.models import (
     StrategyStanding,
 )
 from portfolio.services import risk_manager
-from portfolio.services.trading_states import set_trading_state, watch_drawdowns
+from portfolio.services.trading_states import set_trading_state, stops_again, watch_drawdowns
 from tests.portfolio.risk_builders import AT, hold, make_portfolio, mark, order
 
+LATER = AT + timedelta(days=1)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -135,6 +137,32 @@ def test_states_let_through_what_they_say(two, reason, state, expected, scope):
     assert codes([order(accounts[0], size, reason=reason, side=side)]) == [expected]
 
 
+@pytest.mark.parametrize("scope", ["portfolio", "strategy"])
+def test_a_halt_that_cancels_everything_stops_protective_exits_too(two, scope):
+    portfolio, accounts = two
+    for account in accounts:
+        hold(account, 100)
+    subject = portfolio if scope == "portfolio" else accounts[0].strategy
+    action = set_trading_state(subject, "halted", reason="Fire", at=AT, keeps_protection=False)
+    assert not action.keeps_protection
+    orders = [order(one, None, reason=OrderReason.STOP, side="sell") for one in accounts]
+    other = ["TRADING_HALTED"] if scope == "portfolio" else []
+    assert codes(orders) == [["TRADING_HALTED"], other]
+    set_trading_state(subject, "active", reason="Out", at=AT)
+    assert codes(orders) == [[], []]
+
+
+def test_the_stricter_of_two_halts_decides_over_protection(two):
+    portfolio, accounts = two
+    hold(accounts[0], 100)
+    set_trading_state(portfolio, "halted", reason="Fire", at=AT)
+    set_trading_state(
+        accounts[0].strategy, "halted", reason="More fire", at=AT, keeps_protection=False
+    )
+    stop = order(accounts[0], None, reason=OrderReason.STOP, side="sell")
+    assert codes([stop]) == [["TRADING_HALTED"]]
+
+
 def test_the_halt_of_a_strategy_leaves_the_others_alone(two):
     _portfolio, accounts = two
     set_trading_state(accounts[0].strategy, "halted", reason="Test", at=AT)
@@ -193,6 +221,68 @@ def test_a_strategy_is_halved_at_ten_per_cent_and_closed_before_fifteen(two):
     assert all(action.evidence["limit"] == "-0.15" for action in actions)
 
 
+def test_with_halt_a_strategy_is_closed_and_then_halted(two):
+    portfolio, accounts = two
+    account = accounts[0]
+    limit(portfolio, action="halt", drawdown="-0.9")
+    hold(account, 500)
+    mark(account, -0.14)
+    watched = watch_drawdowns([account.pk], at=AT)
+    assert [one.quantity for one in watched.orders] == [Decimal(500)]
+    standing = StrategyStanding.objects.get(strategy=account.strategy)
+    assert (standing.trading_state, standing.scale) == ("reducing", 0)
+    # Its sale waits: it is not flat yet.
+    assert watch_drawdowns([account.pk], at=AT).actions == []
+    account.positions.update(quantity=0)
+    Order.objects.update(status=OrderStatus.FILLED, ended_at=AT)
+    (action,) = watch_drawdowns([account.pk], at=AT).actions
+    standing.refresh_from_db()
+    assert (standing.trading_state, action.code) == ("halted", "STRATEGY_DRAWDOWN")
+    assert "until a person lets it trade again" in action.reason
+    assert codes([order(account, 1)])[0][0] == "TRADING_HALTED"
+    assert watch_drawdowns([account.pk], at=AT).actions == []
+
+
+def test_with_halt_a_strategy_that_holds_nothing_is_halted_at_once(two):
+    portfolio, accounts = two
+    limit(portfolio, action="halt", drawdown="-0.9")
+    mark(accounts[0], -0.14)
+    (action,) = watch_drawdowns([accounts[0].pk], at=AT).actions
+    assert action.trading_state == "halted"
+
+
+def test_a_healed_drawdown_takes_back_no_halt_of_a_person(two):
+    portfolio, accounts = two
+    account = accounts[0]
+    limit(portfolio, action="reduce")
+    mark(account, -0.11)
+    watch_drawdowns([account.pk], at=AT)
+    for state in ("halted", "reducing"):
+        set_trading_state(account.strategy, state, reason="Mine", by=portfolio.owner, at=LATER)
+        remark(account, -0.11, 0.09)
+        assert watch_drawdowns([account.pk], at=LATER).actions == []
+        assert StrategyStanding.objects.get(strategy=account.strategy).trading_state == state
+        remark(account, -0.14)
+        if state == "halted":
+            # A deeper drawdown does not loosen it to a reduction either.
+            assert watch_drawdowns([account.pk], at=LATER).actions == []
+
+
+def test_who_resumes_into_a_drawdown_is_told_that_the_limit_stops_it_again(two):
+    portfolio, accounts = two
+    account = accounts[0]
+    limit(portfolio, action="halt", drawdown="-0.9")
+    mark(account, -0.14)
+    watch_drawdowns([account.pk], at=AT)
+    set_trading_state(account.strategy, "active", reason="Again", at=AT)
+    assert "stops it again" in stops_again(account.strategy)
+    assert stops_again(portfolio) == ""
+    assert stops_again(accounts[1].strategy) == ""
+    RiskLimits.objects.update(values={"drawdown": "-0.01", "strategy_drawdown": "-0.9"})
+    assert stops_again(account.strategy) == ""
+    assert "stops it again" in stops_again(portfolio)
+
+
 def test_by_default_a_drawdown_only_denies_entries(two):
     _portfolio, accounts = two
     hold(accounts[0], 500)
@@ -241,8 +331,8 @@ def test_position_size_is_validated_by_the_same_rules(two):
 def test_a_review_asks_the_same_number_of_queries_for_two_and_for_twenty(
     alice, django_assert_num_queries
 ):
-    # Members, accounts, standings, account standings, portfolio days and transfers, limits,
-    # instruments, positions, where the replay is, series and their blocks, working orders.
+    # Members, accounts, stays, marks, standings, transfers, limits, instruments,
+    # positions, where the replay is, series and their blocks, working orders.
     counts = []
     for n in (2, 20):
         _, accounts = make_portfolio(alice, n=n)
