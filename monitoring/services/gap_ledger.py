@@ -120,7 +120,8 @@ def _explained(account: Account, found: Shadow) -> ExplainedGap:
     kept = slice(*np.searchsorted(market.times, [times[0], times[-1] + 1]))
     symbols, opens = market.panel.symbols, market.panel.open[kept]
     times = market.times[kept]
-    live_rows = shadow.live_fills(account, symbols, times)
+    fills = shadow.read_fills([account.pk]).get(account.pk)
+    live_rows = shadow.live_fills(fills, symbols, times)
     live = shadow.fill_columns(live_rows, symbols, times, opens)
     current = shadow.fill_columns(run_archive.unpack_trips(found.fills), symbols, times, opens)
     known = shadow.fill_columns(

@@ -28,6 +28,7 @@ from strategies.services import run_archive, specification
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PROTECTIVE = (OrderReason.STOP, OrderReason.TARGET, OrderReason.TRAILING)
+NO_FILLS = pd.DataFrame(columns=["symbol", "quantity", "price", "fee", "bar", "asset"], dtype=float)
 FILL_COLUMNS = ("symbol", "time", "quantity", "price", "fee", "reference")
 
 
@@ -41,11 +42,11 @@ def refresh(account_ids: Sequence[UUID] | None, *, at: datetime) -> list[UUID]:
         accounts = accounts.filter(pk__in=account_ids)
     stale = Q(shadow__isnull=True) | ~Q(shadow__revision=F("revision"))
     chosen = list(accounts.filter(stale).select_related("shadow"))
-    given = read_given(chosen)
+    given, fills = read_given(chosen), read_fills([one.pk for one in chosen])
     made, followed = [], []
     for account, market in markets_of(chosen, since=_starts(chosen)):
         answer = panel_signals(_plugin(account), market.history)
-        made.append(_computed(account, market, answer, at=at))
+        made.append(_computed(account, market, answer, fills.get(account.pk), at=at))
         followed.append(follow(account, market, answer, given.get(account.pk)))
     explain(followed)
     for one, comparison in zip(made, followed, strict=True):
@@ -75,31 +76,45 @@ def refresh(account_ids: Sequence[UUID] | None, *, at: datetime) -> list[UUID]:
     return [one.account_id for one in made]
 
 
-def live_fills(account: Account, symbols: Sequence[str], times: IntArray) -> pd.DataFrame:
-    """Return the fills of an account that count, each with the bar it happened in.
+def read_fills(account_ids: Sequence[UUID]) -> dict[UUID, pd.DataFrame]:
+    """Return the fills of each account that count, in order, all read at once.
+
+    Quantities are positive for a buy.
+    """
+    rows = Fill.objects.effective().filter(account__in=account_ids)
+    columns = ("instrument__symbol", "filled_at", "side", "quantity", "price", "commission")
+    frame = pd.DataFrame.from_records(
+        rows.order_by("filled_at", "recorded_at", "pk").values_list(
+            "account_id", *columns, "order__reason"
+        ),
+        columns=["account", "symbol", "filled_at", "side", "quantity", "price", "fee", "reason"],
+    )
+    if frame.empty:
+        return {}
+    for name in ("quantity", "price", "fee"):
+        frame[name] = frame[name].astype(np.float64)
+    frame["quantity"] *= np.where(frame["side"] == "buy", 1.0, -1.0)
+    groups = frame.groupby("account")
+    return {one: groups.get_group(one) for one in frame["account"].unique()}
+
+
+def live_fills(fills: pd.DataFrame | None, symbols: Sequence[str], times: IntArray) -> pd.DataFrame:
+    """Return the fills of an account, as `read_fills` has them, each with the bar it happened in.
 
     A fill at the very moment that one bar closes and the next opens belongs to the next, unless
     it is a protective exit; fills outside the bars are left out.
     """
-    rows = Fill.objects.effective().filter(account=account).order_by("filled_at", "recorded_at")
-    columns = ("instrument__symbol", "filled_at", "side", "quantity", "price", "commission")
-    frame = pd.DataFrame.from_records(
-        rows.values_list(*columns, "order__reason"),
-        columns=["symbol", "filled_at", "side", "quantity", "price", "fee", "reason"],
-    )
-    if frame.empty or not len(times):
-        return frame.iloc[:0].assign(bar=[], asset=[])
-    moments = pd.DatetimeIndex(frame["filled_at"]).as_unit("us").asi8
+    if fills is None or not len(times):
+        return NO_FILLS
+    moments = pd.DatetimeIndex(fills["filled_at"]).as_unit("us").asi8
     at_close = np.searchsorted(times, moments, side="left")
     at_open = np.searchsorted(times, moments, side="right")
-    frame["bar"] = np.where(frame["reason"].isin(PROTECTIVE), at_close, at_open)
     codes = {symbol: code for code, symbol in enumerate(symbols)}
-    frame["asset"] = [codes.get(symbol, -1) for symbol in frame["symbol"]]
-    sign = np.where(frame["side"] == "buy", 1.0, -1.0)
-    for name in ("quantity", "price", "fee"):
-        frame[name] = frame[name].astype(np.float64)
-    frame["quantity"] *= sign
-    return frame[(frame["bar"] < len(times)) & (frame["asset"] >= 0)].reset_index(drop=True)
+    placed = fills.assign(
+        bar=np.where(fills["reason"].isin(PROTECTIVE), at_close, at_open),
+        asset=[codes.get(symbol, -1) for symbol in fills["symbol"]],
+    )
+    return placed[(placed["bar"] < len(times)) & (placed["asset"] >= 0)].reset_index(drop=True)
 
 
 def fill_columns(
@@ -146,7 +161,12 @@ def _plugin(account: Account) -> Any:
 
 
 def _computed(
-    account: Account, market: LiveMarket, answer: PanelSignals, *, at: datetime
+    account: Account,
+    market: LiveMarket,
+    answer: PanelSignals,
+    live: pd.DataFrame | None,
+    *,
+    at: datetime,
 ) -> Shadow:
     version = version_of(account)
     before: Shadow | None = getattr(account, "shadow", None)
@@ -171,7 +191,7 @@ def _computed(
         curves=packing.pack_curve(times, result.returns),
         fills=run_archive.pack_trips(fills),
         known_fills=run_archive.pack_trips(known),
-        matched=_matched(account, market, known),
+        matched=_matched(live, market, known),
         revision=account.revision,
     )
 
@@ -214,10 +234,10 @@ def _fills_frame(result: SimulationResult, times: IntArray) -> pd.DataFrame:
     )
 
 
-def _matched(account: Account, market: LiveMarket, known: pd.DataFrame) -> bytes:
+def _matched(fills: pd.DataFrame | None, market: LiveMarket, known: pd.DataFrame) -> bytes:
     times, symbols = market.times, market.panel.symbols
     live = gaps.combine_fills(
-        fill_columns(live_fills(account, symbols, times), symbols, times, market.panel.open)
+        fill_columns(live_fills(fills, symbols, times), symbols, times, market.panel.open)
     )
     modelled = fill_columns(known, symbols, times, market.panel.open)
     modelled = gaps.combine_fills(modelled)

@@ -263,10 +263,9 @@ def test_the_statements_do_not_grow_with_the_accounts(alice, n, django_assert_nu
         accounts.append(make_account(strategy))
         give_signals(strategy, since=AT - timedelta(days=20))
     other_strength(signal(n=3))
-    # Accounts, instruments of signals, replay, series, blocks, exchanges, shadows; replay and
-    # series of what is unexplained. Signals and late bars go past Django's cursor; the fills of
-    # each account are read as it is simulated.
-    with django_assert_num_queries(9 + n):
+    # Accounts, instruments of signals, fills, replay, series, exchanges; replay and series of what
+    # is unexplained; shadows. Bars, signals and late bars go past Django's cursor.
+    with django_assert_num_queries(9):
         shadow.refresh([one.pk for one in accounts], at=AT)
 
 
