@@ -40,6 +40,8 @@ BY_PYPFOPT = {
     Method.TARGET_VOLATILITY,
 }
 BY_SKFOLIO = {Method.MIN_CVAR, Method.MAX_DIVERSIFICATION}
+_BY_RATIO = {Method.MAX_SHARPE, Method.MAX_DIVERSIFICATION}
+_SMOOTH = _BY_RATIO | {Method.MIN_VOLATILITY, Method.TARGET_RETURN}
 _CLEAN = 1e-6
 # A library's answer this far from the best is replaced by our own.
 _POOR = 1e-3
@@ -363,23 +365,28 @@ def _gap_in(problem: AllocationProblem, region: Region, weights: FloatArray) -> 
     For a convex objective f over a convex region, :math:`f(w) - f^* \le \nabla f(w)'(w - v)`
     with v the region's point of least :math:`\nabla f(w)'v`: a linear program away.
     """
-    gradient = _gradient(problem, weights)
-    if gradient is None:
-        asked = objective(problem)
-        best = solve_in(asked, region)
-        if best is None:
-            return float("nan")
-        value = objective_value(problem, weights)
-        return _relative(value - asked.value(best), value)
-    least = _least_along(problem, region, gradient)
-    if least is None:
+    gradient = _gradient(problem, region, weights)
+    least = None if gradient is None else _least_along(problem, region, gradient)
+    if gradient is not None and least is not None:
+        scale = abs(float(gradient @ weights)) or 1.0
+        if problem.method in _BY_RATIO:
+            scale = abs(objective_value(problem, weights)) * portfolio_volatility(
+                weights, problem.covariance
+            )
+        elif problem.method is Method.TARGET_VOLATILITY:
+            scale = abs(objective_value(problem, weights)) or 1.0
+        gap = max(0.0, float(gradient @ weights) - least) / scale
+        if problem.method is not Method.TARGET_VOLATILITY or gap < _POOR:
+            return gap
+    if problem.method in _SMOOTH:
         return float("nan")
-    scale = abs(float(gradient @ weights)) or 1.0
-    if problem.method in {Method.MAX_SHARPE, Method.MAX_DIVERSIFICATION}:
-        scale = abs(objective_value(problem, weights)) * portfolio_volatility(
-            weights, problem.covariance
-        )
-    return max(0.0, float(gradient @ weights) - least) / scale
+    # Without a bound, by the answer of another solver.
+    asked = objective(problem)
+    best = solve_in(asked, region)
+    if best is None:
+        return float("nan")
+    value = objective_value(problem, weights)
+    return _relative(value - asked.value(best), value)
 
 
 def _least_along(problem: AllocationProblem, region: Region, gradient: FloatArray) -> float | None:
@@ -401,7 +408,7 @@ def _least_along(problem: AllocationProblem, region: Region, gradient: FloatArra
     return None if program is None else float(gradient[chosen] @ program)
 
 
-def _gradient(problem: AllocationProblem, weights: FloatArray) -> FloatArray | None:
+def _gradient(problem: AllocationProblem, region: Region, weights: FloatArray) -> FloatArray | None:
     toward = problem.covariance @ weights
     match problem.method:
         case Method.MIN_VOLATILITY | Method.TARGET_RETURN:
@@ -414,8 +421,25 @@ def _gradient(problem: AllocationProblem, weights: FloatArray) -> FloatArray | N
             volatility = portfolio_volatility(weights, problem.covariance)
             ratio = float(gains @ weights) / volatility
             return ratio * toward / volatility - gains
+        case Method.TARGET_VOLATILITY:
+            return _price_of_risk(problem, region, weights) * toward - problem.expected
         case _:
             return None
+
+
+def _price_of_risk(problem: AllocationProblem, region: Region, weights: FloatArray) -> float:
+    """Return the multiplier of the target variance; any that is not negative gives a bound.
+
+    Weights that no bound holds earn in proportion to what they add to the variance.
+    """
+    if portfolio_volatility(weights, problem.covariance) < float(problem.target or 0.0) - _BINDS:
+        return 0.0
+    free = (weights > region.lower + _BINDS) & (weights < region.upper - _BINDS)
+    if free.sum() < 2:
+        return 0.0
+    toward = (problem.covariance @ weights)[free]
+    slope = np.polyfit(toward, problem.expected[free], 1)[0] if np.ptp(toward) > 0 else 0.0
+    return max(0.0, float(slope))
 
 
 def _relative(difference: float, value: float) -> float:

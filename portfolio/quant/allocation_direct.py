@@ -137,8 +137,8 @@ def objective(problem: AllocationProblem) -> Problem:
                     covariance, region, expected=expected, min_return=problem.invested_return
                 )
             case Method.TARGET_VOLATILITY:
-                return convex.maximum_return(
-                    expected, region, covariance=covariance, max_volatility=problem.target
+                return convex.maximum_return_within(
+                    expected, covariance, region, float(problem.target or 0.0)
                 )
             case Method.MIN_CVAR if problem.scenarios is not None:
                 return minimum_cvar(

@@ -1,7 +1,7 @@
 """Allocation problems given to solvers directly: many small ones, without a modelling layer.
 
 Quadratic ones go to an active set, which is quickest where most limits do not bind or the
-problem is small; those with turnover, a volatility or no quadratic part go to Clarabel.
+problem is small; those with turnover or no quadratic part go to Clarabel.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.optimize import brentq
 
 from alphastrat.quant.types import FloatArray
 from portfolio.quant.active_set import Rows, Undecided, least_quadratic
 from portfolio.quant.constraints import Region
+from portfolio.quant.covariances import portfolio_volatility
 
 Matrix = Any
+# Logarithms of the appetite for return between which a volatility is looked for.
+_WIDEST = 14.0
+# A volatility is reached as exactly as the solvers find weights.
+_REACHED = 1e-7
 
 
 def minimum_variance(
@@ -65,8 +71,6 @@ def maximum_return(
     expected: FloatArray,
     region: Region,
     *,
-    covariance: FloatArray | None = None,
-    max_volatility: float | None = None,
     at_least: FloatArray | None = None,
     least: float | None = None,
 ) -> FloatArray | None:
@@ -78,10 +82,6 @@ def maximum_return(
         Expected returns per year, as fractions.
     region : Region
         Weights that are allowed.
-    covariance : ndarray of shape (n_strategies, n_strategies), optional
-        Covariances of returns per year.
-    max_volatility : float, optional
-        Largest volatility per year.
     at_least : ndarray of shape (n_strategies,), optional
         Another gain, of which the weights must have `least`.
     least : float, optional
@@ -91,18 +91,60 @@ def maximum_return(
     -------
     ndarray of shape (n_strategies,) or None
         None where no weights are allowed.
-
-    References
-    ----------
-    .. [1] Lobo, Vandenberghe, Boyd & Lebret (1998), "Applications of second-order cone
-       programming", Linear Algebra and its Applications 284, section 3.
     """
     program = _Program(region)
-    if covariance is not None and max_volatility is not None:
-        program.within(_root(covariance), max_volatility)
     if at_least is not None and least is not None:
         program.at_most(-at_least, -least)
     return program.solve(None, -expected)
+
+
+def maximum_return_within(
+    expected: FloatArray, covariance: FloatArray, region: Region, max_volatility: float
+) -> FloatArray | None:
+    r"""Return the weights of largest expected return whose volatility is bounded.
+
+    .. math:: \max_w \mu'w - \tfrac{\gamma}{2} w'\Sigma w
+
+    with the risk aversion :math:`\gamma` at which the volatility is the largest allowed.
+
+    Parameters
+    ----------
+    expected : ndarray of shape (n_strategies,)
+        Expected returns per year, as fractions.
+    covariance : ndarray of shape (n_strategies, n_strategies)
+        Covariances of returns per year.
+    region : Region
+        Weights that are allowed.
+    max_volatility : float
+        Largest volatility per year.
+
+    Returns
+    -------
+    ndarray of shape (n_strategies,) or None
+        None where no weights are allowed.
+
+    References
+    ----------
+    .. [1] Markowitz (1959), "Portfolio Selection", ch. 8: the critical line.
+    """
+    best = maximum_return(expected, region)
+    if best is None or portfolio_volatility(best, covariance) <= max_volatility:
+        return best
+    unit, gains = scaled_to_one(covariance), expected / (float(np.abs(expected).max()) or 1.0)
+    found = minimum_variance(covariance, region)
+
+    def excess(appetite: float) -> float:
+        nonlocal found
+        found = least_in(unit, -gains * np.exp(appetite), region)
+        return np.inf if found is None else portfolio_volatility(found, covariance) - max_volatility
+
+    if found is None or portfolio_volatility(found, covariance) > max_volatility * (1.0 + _REACHED):
+        return None
+    if excess(-_WIDEST) >= 0.0:
+        return minimum_variance(covariance, region)
+    if excess(_WIDEST) > 0.0:
+        excess(brentq(excess, -_WIDEST, _WIDEST, xtol=1e-10, rtol=1e-12))
+    return found
 
 
 def maximum_ratio(
@@ -266,7 +308,6 @@ class _Program:
         self.total = region.total
         self._equalities: list[tuple[Matrix, FloatArray]] = []
         self._inequalities: list[tuple[Matrix, FloatArray]] = []
-        self._cones: list[tuple[Matrix, FloatArray]] = []
         self._add_region(region)
 
     def equal(self, row: FloatArray, value: float) -> None:
@@ -274,12 +315,6 @@ class _Program:
 
     def at_most(self, row: FloatArray, value: float) -> None:
         self._bound(sparse.csr_matrix(row), np.array([value]))
-
-    def within(self, root: FloatArray, radius: float) -> None:
-        """Keep the norm of `root @ weights` within a radius."""
-        matrix = sparse.vstack([sparse.csr_matrix((1, self.n)), sparse.csr_matrix(-root)])
-        values = np.concatenate([[radius], np.zeros(len(root))])
-        self._cones.append((self._widen(matrix), values))
 
     def solve(self, quadratic: FloatArray | None, linear: FloatArray) -> FloatArray | None:
         import clarabel
@@ -289,9 +324,6 @@ class _Program:
         rows = [*self._equalities, *self._inequalities]
         cones: list[Any] = [clarabel.ZeroConeT(sum(len(b) for _, b in self._equalities))]
         cones.append(clarabel.NonnegativeConeT(sum(len(b) for _, b in self._inequalities)))
-        for matrix, values in self._cones:
-            rows.append((matrix, values))
-            cones.append(clarabel.SecondOrderConeT(len(values)))
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.max_threads = 1
@@ -354,9 +386,3 @@ class _Program:
             self._bound(sparse.hstack([-identity, -identity]), -current)
             moves = sparse.hstack([sparse.csr_matrix((1, self.n)), ones])
             self._bound(moves, np.array([region.turnover.most]))
-
-
-def _root(covariance: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(covariance)
-    root: FloatArray = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-    return root

@@ -38,7 +38,7 @@ def skfolio_weights(
     covariance, expected = problem.part(chosen)
     scenarios = _scenarios(problem, chosen)
     asked: dict[str, Any] = {
-        "prior_estimator": _given(covariance, expected),
+        "prior_estimator": given_prior(covariance, expected),
         "min_weights": region.lower,
         "max_weights": region.upper,
         "budget": region.total,
@@ -61,6 +61,38 @@ def skfolio_weights(
     return np.asarray(model.weights_, dtype=np.float64)
 
 
+def given_prior(covariance: FloatArray, expected: FloatArray) -> Any:
+    """Return the estimator that hands skfolio given estimates.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (n_strategies, n_strategies)
+        Covariances of returns per year.
+    expected : ndarray of shape (n_strategies,)
+        Expected returns per year, as fractions.
+
+    Returns
+    -------
+    skfolio.prior.BasePrior
+        Whatever the returns that it is fitted to say.
+    """
+    from skfolio.prior import BasePrior, ReturnDistribution
+
+    class Given(BasePrior):
+        """Our estimates, whatever the returns that are passed say."""
+
+        def __init__(self) -> None:
+            """Take no parameters: the estimates are those around it."""
+
+        def fit(self, X: Any, y: Any = None, **_: Any) -> Any:  # noqa: N803
+            self.return_distribution_ = ReturnDistribution(
+                mu=expected, covariance=covariance, returns=np.asarray(X)
+            )
+            return self
+
+    return Given()
+
+
 def skfolio_version() -> str:
     """Return the version that answers.
 
@@ -79,24 +111,6 @@ def _scenarios(problem: AllocationProblem, chosen: BoolArray) -> FloatArray:
         return problem.scenarios[:, chosen]
     # Maximum diversification looks at the covariance only; skfolio asks for returns all the same.
     return np.zeros((2, int(chosen.sum())))
-
-
-def _given(covariance: FloatArray, expected: FloatArray) -> Any:
-    from skfolio.prior import BasePrior, ReturnDistribution
-
-    class Given(BasePrior):
-        """Our estimates, whatever the returns that are passed say."""
-
-        def __init__(self) -> None:
-            """Take no parameters: the estimates are those around it."""
-
-        def fit(self, X: Any, y: Any = None, **_: Any) -> Any:  # noqa: N803
-            self.return_distribution_ = ReturnDistribution(
-                mu=expected, covariance=covariance, returns=np.asarray(X)
-            )
-            return self
-
-    return Given()
 
 
 def _constraints(region: Region) -> Any:

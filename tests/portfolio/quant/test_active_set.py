@@ -79,6 +79,30 @@ def test_the_largest_ratio_of_uncorrelated_strategies_has_its_closed_form():
     assert found == pytest.approx(expected / expected.sum(), abs=1e-9)
 
 
+@pytest.mark.parametrize("turnover", [None, 0.8])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_the_most_return_within_a_volatility_is_that_of_a_cone_program(share, turnover):
+    rng = np.random.default_rng(3)
+    n, matrix, gains = 10, covariance(10, seed=3), rng.normal(0.1, 0.1, 10)
+    limits = Limits(max_weight=0.3, min_weight=0.0, max_turnover=turnover)
+    region = relaxed_region(limits, n, np.full(n, 0.1))
+    calm, bold = convex.minimum_variance(matrix, region), convex.maximum_return(gains, region)
+    ends = [float(np.sqrt(weights @ matrix @ weights)) for weights in (calm, bold)]
+    bound = ends[0] + share * (ends[1] - ends[0])
+    found = convex.maximum_return_within(gains, matrix, region, bound)
+    weights = cp.Variable(n)
+    within = [weights >= 0, weights <= 0.3, cp.sum(weights) == 1]
+    within.append(cp.norm(np.linalg.cholesky(matrix).T @ weights) <= bound)
+    if turnover is not None:
+        within.append(cp.norm1(weights - 0.1) <= turnover)
+    problem = cp.Problem(cp.Maximize(gains @ weights), within)
+    problem.solve(solver="CLARABEL")
+    assert found is not None
+    assert found @ gains == pytest.approx(float(problem.value), rel=1e-5)
+    assert np.sqrt(found @ matrix @ found) <= bound * (1 + 1e-7)
+    assert convex.maximum_return_within(gains, matrix, region, ends[0] * 0.99) is None
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(3, 14), st.integers(0, 10_000), st.floats(0.2, 0.9))
 def test_limited_risk_budgets_are_kept_among_those_that_no_limit_holds(n, seed, ceiling):
