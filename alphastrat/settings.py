@@ -244,6 +244,10 @@ EMAIL_USE_SSL = EMAIL.use_ssl
 EMAIL_FILE_PATH = VAR_DIR / "mail"
 DEFAULT_FROM_EMAIL = env.env_str("DEFAULT_FROM_EMAIL", "AlphaStrat <alphastrat@localhost>")
 
+# --- Notifications --------------------------------------------------------------------------------
+# Deliveries that ended longer ago are forgotten once a day; 0 keeps them for ever.
+DELIVERY_RETENTION_DAYS = env.env_int("DELIVERY_RETENTION_DAYS", 90)
+
 # --- Observation ---------------------------------------------------------------------------------
 LOG_LEVEL = env.env_str("LOG_LEVEL", "INFO")
 LOG_FORMAT = env.env_str("LOG_FORMAT", "json")

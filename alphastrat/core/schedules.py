@@ -40,6 +40,12 @@ RECURRING = (
         timedelta(days=1),
     ),
     Recurring(
+        "forget-old-deliveries",
+        "monitoring.delivery_tasks.forget_old_deliveries",
+        "Forget old deliveries",
+        timedelta(days=1),
+    ),
+    Recurring(
         "follow-shadows",
         "monitoring.verification_tasks.refresh_shadows",
         "Follow live strategies with their shadows",
