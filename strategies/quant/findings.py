@@ -72,7 +72,7 @@ class Evidence:
     stability : Stability or None
         Of the parameter set on its grid.
     break_even_bps : float
-        From `monte_carlo.cost_stress`; NaN if unknown.
+        From `monte_carlo.cost_stress`; NaN if unknown, 0 without a profit to take.
     """
 
     warmup_bars: int = 0
@@ -197,7 +197,7 @@ def _costs(result: SimulationResult, known: Evidence) -> Iterator[Finding]:
     if went_short and costs.borrow_bps_per_year == 0:
         text = "Shares are sold short without a borrow cost."
         yield Finding("no_borrow_cost", Severity.NOTE, text, {"borrow_bps_per_year": 0.0})
-    if known.break_even_bps < COST_MARGIN_BPS:
+    if 0.0 < known.break_even_bps < COST_MARGIN_BPS:
         yield Finding(
             "thin_margin",
             Severity.WARNING,

@@ -18,14 +18,21 @@ from alphastrat.quant.statistics import (
     probabilistic_sharpe,
 )
 from strategies.models import BacktestRun, Sweep
-from strategies.quant import monte_carlo
+from strategies.quant import monte_carlo, registry
 from strategies.quant.simulator import simulate
 from strategies.services import market, second_engine, specification
 from strategies.services.backtesting import signals_of
+from strategies.services.faults import find_faults, stability_in
 from strategies.services.results import Results
+from strategies.services.strategy_checks import suspicions
 from strategies.services.trials import count_trials
 
-STEPS = ("Running the second engine", "Resampling round trips", "Raising the costs", "Storing")
+STEPS = (
+    "Running the second engine",
+    "Resampling round trips",
+    "Raising the costs",
+    "Looking for faults",
+)
 N_BAND_POINTS = 100
 MIN_TRIPS = 5
 CONFIDENCE = 0.95
@@ -49,7 +56,7 @@ def examine_run(run_id: str, *, report: Report) -> dict[str, Any]:
     )
     if loaded.fingerprint != run.data_fingerprint:
         agreement: dict[str, Any] = {"agrees": None, "explanation": RESTATED, "n_fills": 0}
-        _store(run, agreement=agreement, luck=None)
+        _store(run, agreement=agreement, luck=None, findings=run.findings)
         return agreement
     report(0, STEPS[0])
     periods = run.periods_per_year or 252.0
@@ -64,7 +71,17 @@ def examine_run(run_id: str, *, report: Report) -> dict[str, Any]:
     crises = monte_carlo.crisis_results(result.index, np.nan_to_num(result.returns))
     luck |= {"costs": jsonable(stress), "crises": jsonable(crises)}
     report(3, STEPS[3])
-    _store(run, agreement=agreement, luck=luck)
+    sweep = newest_sweep_of(run)
+    findings = find_faults(
+        result,
+        loaded,
+        plugin=run.plugin,
+        warmup_bars=plan.warmup_bars,
+        checks=suspicions(registry.build(run.plugin, run.parameters), loaded.history),
+        stability=stability_in(sweep, run) if sweep else None,
+        break_even_bps=stress.break_even_bps,
+    )
+    _store(run, agreement=agreement, luck=luck, findings=findings)
     return agreement
 
 
@@ -157,6 +174,12 @@ def _thinned(drawn: monte_carlo.MonteCarloResult) -> dict[str, Any]:
     return document
 
 
-def _store(run: BacktestRun, *, agreement: dict[str, Any], luck: dict[str, Any] | None) -> None:
-    BacktestRun.objects.filter(pk=run.pk).update(agreement=agreement, luck=luck)
+def _store(
+    run: BacktestRun,
+    *,
+    agreement: dict[str, Any],
+    luck: dict[str, Any] | None,
+    findings: list[dict[str, Any]],
+) -> None:
+    BacktestRun.objects.filter(pk=run.pk).update(agreement=agreement, luck=luck, findings=findings)
     live.publish(f"jobs:u{run.owner_id}", "invalidate", {"fragment": f"examination-{run.pk}"})

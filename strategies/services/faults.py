@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from alphastrat.core.jsonable import jsonable
-from strategies.quant import registry
+from strategies.models import BacktestRun, Sweep
+from strategies.quant import grid, registry
+from strategies.quant.checks import CheckResult
 from strategies.quant.findings import Evidence, find_problems
+from strategies.quant.overfitting import Stability
 from strategies.quant.parameters import free_parameters
 from strategies.quant.simulator import SimulationResult
 from strategies.services.market import Market
+from strategies.services.sweep_surface import Surface
 
 
 def find_faults(
-    result: SimulationResult, loaded: Market, *, plugin: str, warmup_bars: int
+    result: SimulationResult,
+    loaded: Market,
+    *,
+    plugin: str,
+    warmup_bars: int,
+    checks: Sequence[CheckResult] = (),
+    stability: Stability | None = None,
+    break_even_bps: float = math.nan,
 ) -> list[dict[str, Any]]:
     """Return the findings of a run as JSON documents, the gravest first."""
     evidence = Evidence(
         warmup_bars=warmup_bars,
         bars_before=loaded.offset,
         n_free_parameters=len(free_parameters(registry.plugin(plugin))),
+        checks=checks,
+        stability=stability,
+        break_even_bps=break_even_bps,
     )
     found = find_problems(result, loaded.panel, evidence=evidence)
     return [jsonable(finding) for finding in found]
+
+
+def stability_in(sweep: Sweep, run: BacktestRun) -> Stability | None:
+    """Return how a run compares with its neighbours in a sweep; None if it was not tried there."""
+    surface = Surface(sweep)
+    chosen, fixed = ({**one.parameters, **one.exit_rules} for one in (run, sweep))
+    if chosen.keys() != {*fixed, *surface.names}:
+        return None
+    if any(chosen[name] != value for name, value in fixed.items()):
+        return None
+    axes = surface.grid.axes
+    if any(chosen[axis.name] not in axis.values for axis in axes):
+        return None
+    place = [axis.values.index(chosen[axis.name]) for axis in axes]
+    number = int(surface.grid.numbers(np.array([place]))[0])
+    if not surface.has(number):
+        return None
+    values = surface.frame[sweep.objective].to_numpy(np.float64)
+    return grid.stability(surface.grid, surface.numbers, values, number)

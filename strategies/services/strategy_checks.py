@@ -13,11 +13,14 @@ from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
 from strategies.models import Strategy, StrategyCheck, StrategyVersion
 from strategies.quant import checks, registry
+from strategies.quant.panel import Panel
 from strategies.services import market
 
 TASK = "strategies.signal_tasks.check_strategy"
 # Enough for every cut of the checks, and a few seconds at most.
 MAX_SYMBOLS, MAX_BARS = 20, 3_000
+# Fewer cannot be cut.
+LEAST_BARS = 4
 
 Report = Callable[[int, str], None]
 
@@ -67,11 +70,27 @@ def run_check(version: StrategyVersion, name: checks.CheckName) -> checks.CheckR
     """
     try:
         plugin = registry.build(version.plugin, version.parameters)
-        symbols = version.symbols
-        if not registry.is_panel_plugin(plugin):
-            symbols = symbols[:1]
-        panel = market.load_panel(symbols[:MAX_SYMBOLS], version.timeframe)
-        n_rows = min(panel.n_bars, max(MAX_BARS, 3 * plugin.warmup_bars))
-        return checks.run_check(name, plugin, panel.window(panel.n_bars - n_rows, panel.n_bars))
+        symbols = version.symbols[: _n_symbols(plugin)]
+        panel = market.load_panel(symbols, version.timeframe)
+        return checks.run_check(name, plugin, _newest(panel, plugin))
     except ValueError as error:
         raise InvalidInput(f"The check cannot be made: {error}.") from error
+
+
+def suspicions(plugin: Any, history: Panel) -> list[checks.CheckResult]:
+    """Return the look-ahead and determinism checks of a plug-in on bars that it was run on."""
+    if history.n_bars < LEAST_BARS:
+        return []
+    symbols = history.symbols[: _n_symbols(plugin)]
+    panel = Panel.from_frames({symbol: history.bars(symbol) for symbol in symbols})
+    names = (checks.CheckName.LOOKAHEAD, checks.CheckName.DETERMINISM)
+    return [checks.run_check(name, plugin, _newest(panel, plugin)) for name in names]
+
+
+def _n_symbols(plugin: Any) -> int:
+    return MAX_SYMBOLS if registry.is_panel_plugin(plugin) else 1
+
+
+def _newest(panel: Panel, plugin: Any) -> Panel:
+    n_rows = min(panel.n_bars, max(MAX_BARS, 3 * plugin.warmup_bars))
+    return panel.window(panel.n_bars - n_rows, panel.n_bars)

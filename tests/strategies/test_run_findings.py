@@ -1,0 +1,65 @@
+"""What is found wrong with a run once it has been examined: look-ahead, edges, thin margins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from strategies.quant import registry
+from strategies.quant.signals import Signals
+from strategies.services import examination
+from tests.strategies.builders import finished_run, make_market
+from tests.strategies.search_builders import finished_sweep
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def market():
+    make_market()
+
+
+def examined(run) -> dict[str, dict[str, Any]]:
+    """Examine a run; return its findings by their code."""
+    examination.examine_run(str(run.pk), report=lambda *_: None)
+    run.refresh_from_db()
+    return {finding["code"]: finding for finding in run.findings}
+
+
+def test_looking_ahead_is_found_on_the_bars_of_the_run(alice, market, monkeypatch):
+    @dataclass(frozen=True, slots=True)
+    class Peeks(registry.Plugin):
+        key: ClassVar[str] = "peeks"
+        label: ClassVar[str] = "Peeks"
+        warmup_bars: ClassVar[int] = 1
+
+        def signals(self, bars):
+            rises = (bars["close"].shift(-1) > bars["close"]).to_numpy()
+            return Signals.of(bars, long_entry=rises, long_exit=~rises)
+
+    monkeypatch.setitem(registry._plugins, "peeks", Peeks)
+    found = examined(finished_run(alice, plugin="peeks"))
+    assert found["lookahead"]["severity"] == "critical"
+    assert "uses the future" in found["lookahead"]["text"]
+    assert "implausible_sharpe" in found
+
+
+def test_a_set_on_the_edge_of_its_sweep_is_found(alice, market):
+    finished_sweep(alice)
+    edge, inside, elsewhere = (
+        finished_run(alice, symbols=("KO",), parameters={"period": period, "oversold": 30})
+        for period in (4, 10, 11)
+    )
+    assert "grid_edge" in examined(edge)
+    assert "grid_edge" not in examined(inside)
+    assert "grid_edge" not in examined(elsewhere)
+
+
+def test_costs_that_take_all_of_a_profit_are_found(alice, market):
+    run = finished_run(alice, parameters={"period": 14, "direction": "long"})
+    found = examined(run)
+    margin = run.luck["costs"]["break_even_bps"]
+    assert ("thin_margin" in found) == (0 < margin < 5)
+    assert found.keys() >= {"few_trips"} or run.n_trades >= 30
