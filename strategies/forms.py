@@ -96,9 +96,9 @@ class ConfigurationForm(forms.Form):
         plugins = [(key, registry.plugin(key).label) for key in registry.plugin_keys()]
         self.fields["plugin"].choices = plugins  # type: ignore[attr-defined]
         chosen = self._chosen("plugin", plugins[0][0])
-        self.plugin_class = registry.plugin(
-            chosen if chosen in registry.plugin_keys() else plugins[0][0]
-        )
+        found = registry.find(chosen)
+        self.missing_plugin = "" if found else chosen
+        self.plugin_class = found or registry.plugin(plugins[0][0])
         self.initial = {**self.initial, "shown_plugin": self.plugin_class.key}
         for spec in parameter_specs(self.plugin_class):
             self.fields[f"parameters__{spec.name}"] = parameter_field(spec)

@@ -135,11 +135,8 @@ class Strategy(UUIDModel, TimeStampedModel):
     @property
     def type_label(self) -> str:
         """Return the plug-in's words for people; its key where it is not installed."""
-        try:
-            label: str = registry.plugin(self.plugin).label
-        except ValueError:
-            return self.plugin
-        return label
+        plugin = registry.find(self.plugin)
+        return plugin.label if plugin else self.plugin
 
     @property
     def is_active(self) -> bool:

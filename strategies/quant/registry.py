@@ -178,6 +178,22 @@ def plugin(key: str) -> type[Any]:
         raise ValueError(f"unknown strategy {key!r}; known: {known}") from None
 
 
+def find(key: str) -> type[Any] | None:
+    """Return the plug-in class of a key, None where it is not installed any more.
+
+    Parameters
+    ----------
+    key : str
+        As stored on a strategy row or a result.
+
+    Returns
+    -------
+    type or None
+        The class.
+    """
+    return _plugins.get(key)
+
+
 def build(key: str, params: Mapping[str, Any]) -> Any:
     """Instantiate a plug-in from stored parameters.
 

@@ -11,6 +11,7 @@ import numpy as np
 from alphastrat.core.errors import InvalidInput
 from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.types import IntArray
+from strategies.quant import registry
 from strategies.quant.chunks import EXIT_NAMES, accepts
 from strategies.quant.exits import ExitRules
 from strategies.quant.grid import Axis, Grid
@@ -65,11 +66,12 @@ def check_space(plugin: str, space: Mapping[str, Any], *, limit: int | None = MA
 
 
 def axis_label(plugin: str, name: str) -> str:
-    """Return an axis in words."""
-    for spec in parameter_specs(check_plugin(plugin)):
+    """Return an axis in words; its name where the plug-in is not installed any more."""
+    found = registry.find(plugin)
+    for spec in parameter_specs(found) if found else ():
         if spec.name == name:
             return f"{spec.label}, {spec.unit}" if spec.unit else spec.label
-    return EXIT_LABELS[name]
+    return EXIT_LABELS.get(name, name)
 
 
 def probe(plugin: str, fixed: Mapping[str, Any], grid: Grid) -> tuple[list[dict[str, Any]], float]:

@@ -94,6 +94,7 @@ DOCUMENT = (
     "metrics",
     "findings",
     "agreement",
+    "luck",
     "data_fingerprint",
     "code_version",
     "library_versions",
@@ -148,8 +149,9 @@ def settings_of(run: BacktestRun) -> list[tuple[str, str]]:
     """Return what a run was asked to do, in words."""
     if run.engine == BacktestRun.Engine.IMPORTED:
         return _imported_settings(run)
+    plugin = registry.find(run.plugin)
     rows = [
-        ("Strategy type", registry.plugin(run.plugin).label),
+        ("Strategy type", plugin.label if plugin else f"{run.plugin}, not installed any more"),
         ("Version", str(run.strategy_version) if run.strategy_version else "None: tried out"),
         ("Instruments", _some(run.symbols)),
         ("Timeframe", run.timeframe),
@@ -157,11 +159,12 @@ def settings_of(run: BacktestRun) -> list[tuple[str, str]]:
         ("Capital", money(run.capital, run.currency, 0).text),
         ("Position size", _sizing(run)),
     ]
-    specs = {spec.name: spec for spec in parameter_specs(registry.plugin(run.plugin))}
+    specs = {spec.name: spec for spec in parameter_specs(plugin)} if plugin else {}
     rows += [
         (specs[name].label, f"{_plain(value)} {specs[name].unit}".strip())
-        for name, value in run.parameters.items()
         if name in specs
+        else (name, _plain(value))
+        for name, value in run.parameters.items()
     ]
     for fields, values in ((EXIT_FIELDS, run.exit_rules), (COST_FIELDS, run.costs)):
         rows += [

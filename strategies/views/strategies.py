@@ -88,11 +88,12 @@ def strategy_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse:
     versions = list(StrategyVersion.objects.filter(strategy=strategy).select_related("created_by"))
     runs = BacktestRun.objects.filter(strategy_version__strategy=strategy)
     latest = runs.succeeded().select_related("strategy_version__strategy").first()
+    plugin = registry.find(strategy.plugin)
     context: dict[str, Any] = {
         "strategy": strategy,
-        "plugin": registry.plugin(strategy.plugin),
+        "is_installed": plugin is not None,
         "version": strategy.current_version,
-        "parameters": strategy_tables.parameter_rows(strategy),
+        "parameters": strategy_tables.parameter_rows(plugin, strategy.parameters),
         "parameter_columns": strategy_tables.PARAMETER_COLUMNS,
         "versions": strategy_tables.version_rows(versions),
         "version_columns": strategy_tables.VERSION_COLUMNS,

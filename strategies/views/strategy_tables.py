@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alphastrat.core.tables import Column
-from strategies.models import Strategy, StrategyVersion
-from strategies.quant import registry
+from strategies.models import StrategyVersion
 from strategies.quant.parameters import MAX_FREE_PARAMETERS, free_parameters, parameter_specs
 
 EXPORTS = tuple(
@@ -48,19 +47,24 @@ VERSION_COLUMNS = (
 COMPARED = ("plugin", "timeframe", "symbols", "parameters", "exit_rules", "sizing")
 
 
-def parameter_rows(strategy: Strategy) -> list[dict[str, Any]]:
-    """Return the current parameters with their ranges and meanings."""
+def parameter_rows(plugin: type[Any] | None, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameters of a strategy type with their ranges and meanings.
+
+    Of a type that is not installed any more only names and values are known.
+    """
+    if plugin is None:
+        return [{"label": name, "value": _plain(value)} for name, value in values.items()]
     return [
         {
             "label": spec.label,
-            "value": _plain(strategy.parameters.get(spec.name, spec.default)),
+            "value": _plain(values.get(spec.name, spec.default)),
             "unit": spec.unit,
             "default": _plain(spec.default),
             "range": _range(spec),
             "free": "Yes" if spec.is_free else "No",
             "help": spec.help,
         }
-        for spec in parameter_specs(registry.plugin(strategy.plugin))
+        for spec in parameter_specs(plugin)
     ]
 
 
