@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from strategies.quant import registry
-from strategies.quant.user_plugins import load_entry_points, load_user_plugins
+from strategies.quant.user_plugins import LoadReport, load_entry_points, load_user_plugins
+
+DOCUMENTATION = Path(__file__).resolve().parents[3] / "docs/plug-ins.md"
 
 HEAD = """from __future__ import annotations
 from dataclasses import dataclass
@@ -90,6 +92,12 @@ def test_a_bad_file_is_refused_with_its_line(
     assert report.problems[0].line == line
     assert words in report.problems[0].message
     assert "mine" not in registry.plugin_keys()
+
+
+def test_the_example_of_the_documentation_passes(tmp_path: Path) -> None:
+    text = DOCUMENTATION.read_text().partition("```python\n")[2].partition("```")[0]
+    _write(tmp_path, "pullback.py", text)
+    assert load_user_plugins(tmp_path) == LoadReport(("pullback",), ())
 
 
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
