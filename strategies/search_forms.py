@@ -61,7 +61,8 @@ class SearchForm(BacktestForm):
             given = {part: self.cleaned_data.get(f"{prefix}{part}") for part, _ in RANGE_PARTS}
             if given["low"] is None and given["high"] is None:
                 continue
-            space[spec.name] = {**given, "step": given["step"] or spec.step or 1}
+            step = (spec.step or 1) if given["step"] is None else given["step"]
+            space[spec.name] = {**given, "step": step}
         return space
 
     def clean(self) -> dict[str, Any]:

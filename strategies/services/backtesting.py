@@ -23,6 +23,7 @@ from alphastrat.quant.types import FloatArray
 from strategies.models import BacktestRun, StrategyPerformance, StrategyVersion
 from strategies.quant import registry
 from strategies.quant.panel import Panel
+from strategies.quant.parameters import parameter_specs
 from strategies.quant.signals import PanelSignals, panel_signals
 from strategies.quant.simulator import SimulationResult, simulate
 from strategies.services import (
@@ -33,6 +34,7 @@ from strategies.services import (
     second_engine,
     specification,
 )
+from strategies.services.configuration import DEFAULT_SIZING
 from strategies.services.faults import find_faults
 from strategies.services.trials import record_trial
 
@@ -373,7 +375,28 @@ def _benchmark(
 
 
 def _title(asked: specification.Specification, version: StrategyVersion | None) -> str:
-    label = str(version) if version is not None else registry.plugin(asked.plugin).label
+    label = str(version) if version is not None else _variant(asked)
     shown = ", ".join(asked.symbols[:3])
     more = f" and {len(asked.symbols) - 3} more" if len(asked.symbols) > 3 else ""
     return f"{label} on {shown}{more}"[:200]
+
+
+def _variant(asked: specification.Specification) -> str:
+    """Name the strategy type and what differs from its defaults, so that runs can be told apart."""
+    plugin = registry.plugin(asked.plugin)
+    words = [
+        f"{spec.label} {_plain(asked.parameters[spec.name])}"
+        for spec in parameter_specs(plugin)
+        if asked.parameters.get(spec.name, spec.default) != spec.default
+    ]
+    words += [
+        f"{name.replace('_', ' ')} {_plain(value)}" for name, value in asked.exit_rules.items()
+    ]
+    kind = asked.sizing.get("kind", DEFAULT_SIZING)
+    if kind != DEFAULT_SIZING:
+        words.append(f"{kind.replace('_', ' ')} sizing")
+    return f"{plugin.label} ({', '.join(words)})" if words else str(plugin.label)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

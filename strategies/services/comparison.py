@@ -300,9 +300,7 @@ def _over_period(whole: Comparison, asked: Asked) -> Comparison:
     empty = [one.letter for one in whole.subjects if _is_empty(narrowed.rows(one))]
     if empty:
         reason = f"The common period is {common[0]:%Y-%m-%d} to {common[1]:%Y-%m-%d}."
-        raise InvalidInput(
-            f"There is no bar in this period. {reason}", fields={"start": reason, "end": reason}
-        )
+        raise InvalidInput("There is no bar in this period.", fields={"start": reason})
     return narrowed
 
 

@@ -252,7 +252,7 @@ def _result(request: PageRequest, sweep: Sweep) -> dict[str, Any]:
     short = [
         column
         for column in set_columns(surface)
-        if column.key not in ("exposure", "turnover", "profit_factor")
+        if column.key not in ("exposure", "turnover", "profit_factor", "win_rate")
     ]
     return {
         "search": sweep,
