@@ -148,7 +148,10 @@ def _pyfolio(table: pd.DataFrame, capital: float) -> ForeignResult:
             "these are account values or cumulative returns rather than returns per day; save "
             "`equity.pct_change()`"
         )
-    days = pd.DatetimeIndex(times).normalize()
+    stamps = pd.DatetimeIndex(times)
+    if stamps.has_duplicates:
+        raise ValueError(f"{stamps[stamps.duplicated()][0]:%Y-%m-%d} has two returns")
+    days = stamps.normalize()
     growth = pd.Series(np.log1p(values), days)
     daily = growth.groupby(days).sum()
     benchmark = None

@@ -123,6 +123,7 @@ def test_older_lean_files_write_their_names_with_capitals():
         (b"date,returns\n", "no row"),
         (b"a,b,c,d\n1,2,3,4\n", "none of the known ones"),
         (b"date,returns\n2020-01-02,1\n2020-01-03,-2\n", "percent"),
+        (b"date,returns\n2020-01-02,0.1\n2020-01-02,0.1\n", "2020-01-02 has two returns"),
         (b"date,returns\n2020-01-02,100\n2020-01-03,101\n", "account values"),
         (b"date,returns\nsoon,0.1\n", "no time"),
         (b"date,returns\n2020-01-02,much\n", "where a number belongs"),
