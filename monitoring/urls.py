@@ -20,6 +20,7 @@ from monitoring.views import (
 app_name = "monitoring"
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("performance/", overview.overview_performance, name="overview-performance"),
     path("system/", system.system, name="system"),
     path("help/metrics/", metrics_help.metrics_help, name="metrics-help"),
     path("alerts/", alerts.alert_list, name="alert-list"),

@@ -288,10 +288,12 @@ def time_mark(at: datetime | date, text: str) -> dict[str, Any]:
     }
 
 
-def preview(series: Mapping[str, Any], *, area: str = "") -> SafeString:
+def preview(
+    series: Mapping[str, Any], *, area: str = "", band: tuple[Any, Any] | None = None
+) -> SafeString:
     """Return the picture that stands for a figure until it is looked at."""
     plain = {role: np.asarray(values, float).tolist() for role, values in series.items()}
-    return svg_preview(plain, area=area)
+    return svg_preview(plain, area=area, band=band)
 
 
 def figure_response(drawn: Figure) -> JsonResponse:

@@ -16,26 +16,33 @@ PREVIEW_POINTS = 200
 
 
 def svg_preview(
-    series: Mapping[str, Sequence[Any]], *, area: str = "", height: int = 240
+    series: Mapping[str, Sequence[Any]],
+    *,
+    area: str = "",
+    band: tuple[Sequence[Any], Sequence[Any]] | None = None,
+    height: int = 240,
 ) -> SafeString:
     """Draw series by role as an inline picture that needs no script.
 
-    `area` names the role whose line is filled down to zero, such as `drawdown`.
+    `area` names the role whose line is filled down to zero, such as `drawdown`; `band` is shaded
+    behind them, from its lower to its upper edge.
     """
     width = 720
+    edges = [_thin(edge) for edge in band] if band and len(band[0]) > 1 else []
     thinned = {role: _thin(values) for role, values in series.items() if len(values) > 1}
     if not thinned:
         return SafeString("")
-    scale = _Scale.fit(list(thinned.values()), width, height, zero=bool(area))
+    scale = _Scale.fit([*thinned.values(), *edges], width, height, zero=bool(area))
     shapes = format_html_join(
         "", "{}", ((_shape(role, values, scale, role == area),) for role, values in thinned.items())
     )
     return format_html(
         '<svg class="preview" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
-        '<path class="axis" d="M0 {}H{}M0 {}H{}M0 {}H{}"/>{}</svg>',
+        '<path class="axis" d="M0 {}H{}M0 {}H{}M0 {}H{}"/>{}{}</svg>',
         width,
         height,
         *_gridlines(width, height),
+        _band(edges, scale),
         shapes,
     )
 
@@ -100,6 +107,13 @@ def _shape(role: str, values: list[float | None], scale: _Scale, filled: bool) -
     return format_html(
         '<polygon data-role="{}" points="0,{} {} {},{}"/>', role, base, points, scale.width, base
     )
+
+
+def _band(edges: list[list[float | None]], scale: _Scale) -> SafeString:
+    if not edges:
+        return SafeString("")
+    low, high = (scale.points(edge).split() for edge in edges)
+    return format_html('<polygon data-role="band" points="{}"/>', " ".join([*low, *high[::-1]]))
 
 
 def _gridlines(width: int, height: int) -> tuple[int, ...]:

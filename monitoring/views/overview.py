@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET
 
-from alphastrat.core import live
+from alphastrat.core import exports, live
+from alphastrat.core.charts import Chart, figure_response
 from alphastrat.core.formatting import count, instant
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
-from monitoring.services import live_overview
+from monitoring import overview_charts
+from monitoring.services import live_overview, live_performance
 from monitoring.services import overview as figures
 from strategies import charts
 from strategies.models import BacktestRun
@@ -43,6 +46,24 @@ LIVE_COLUMNS = (
 
 @login_required
 @require_GET
+def overview_performance(request: PageRequest) -> HttpResponseBase:
+    """Answer the figure of live strategies; `?format=svg` the picture, `csv` the numbers."""
+    found = live_performance.live_performance(request.user)
+    if found is None:
+        raise Http404
+    chart = overview_charts.performance(found)
+    form = request.GET.get("format", "")
+    if form == "svg":
+        return HttpResponse(chart.svg)
+    if form:
+        columns = [Column(name, name) for name in chart.columns]
+        rows = (dict(zip(chart.columns, row, strict=True)) for row in chart.rows())
+        return exports.table_response(rows, columns, name=chart.key, form=form)
+    return figure_response(chart.draw())
+
+
+@login_required
+@require_GET
 def overview(request: PageRequest) -> HttpResponse:
     topics = [f"{name}:u{request.user.pk}" for name in ("jobs", "alerts")]
     heads = live.heads(*topics)
@@ -66,9 +87,15 @@ def overview(request: PageRequest) -> HttpResponse:
         **_live_notes(trading),
         "live_columns": LIVE_COLUMNS,
         "alerts": live_overview.open_alerts(request.user) if trading else [],
+        "performance": _performance(request.user) if trading else None,
         **_newest_result(figures.newest_result(request.user, runs)),
     }
     return render_page(request, "monitoring/overview.html", "monitoring/_overview.html", context)
+
+
+def _performance(user: Any) -> Chart | None:
+    found = live_performance.live_performance(user)
+    return None if found is None else overview_charts.performance(found)
 
 
 def _live_notes(trading: live_overview.LiveOverview | None) -> dict[str, Any]:

@@ -75,6 +75,7 @@ const theme = (figure, layout) => {
   return themed;
 };
 
+const follows = (figure) => 'follow' in figure.dataset;
 const draw = async (figure) => {
   const chart = open.get(figure);
   const Plotly = await plotly();
@@ -94,9 +95,10 @@ const load = async (figure) => {
   try {
     const [answer] = await Promise.all([fetch(figure.dataset.src, {headers: {Accept: 'application/json'}}), plotly()]);
     if (!answer.ok) throw new Error(`${answer.status}`);
-    const {data, layout} = await answer.json();
+    const {data, layout, meta} = await answer.json();
     Object.assign(chart, {data, layout});
     await draw(figure);
+    if (follows(figure) && meta?.summary) figure.querySelector('figcaption').textContent = meta.summary;
     delete figure.dataset.state;
     figure.querySelector('.plot-error').hidden = true;
     figure.querySelector('.plot-explore').hidden = true;
@@ -206,9 +208,18 @@ const flush = async (figure, chart) => {
   trace.y = [...trace.y, ...points.map(({y}) => y)].slice(-MAX_POINTS);
   if (!document.hidden) await draw(figure);
 };
+// A figure of many accounts is fetched again instead, the picture alone where no chart was drawn.
+const follow = (figure, chart) => {
+  chart.timer = null;
+  chart.isBehind = document.hidden;
+  if (chart.isBehind) return;
+  if (chart.canvas) load(figure);
+  else figure.querySelector('.plot').dispatchEvent(new CustomEvent('chart:follow'));
+};
 window.addEventListener('live:event', ({detail}) => {
   if (detail.kind !== 'equity') return;
   for (const [figure, chart] of open) {
+    if (follows(figure)) chart.timer ??= setTimeout(() => follow(figure, chart), 1000);
     if (figure.dataset.topic !== detail.topic) continue;
     chart.pending.push(detail.d);
     chart.timer ??= setTimeout(() => flush(figure, chart), 1000);
@@ -217,6 +228,9 @@ window.addEventListener('live:event', ({detail}) => {
 document.body.addEventListener('live:refresh', () => {
   for (const [figure, chart] of open) if (chart.canvas && figure.dataset.topic) load(figure);
 });
+for (const name of ['live:refresh', 'live:poll']) {
+  document.body.addEventListener(name, () => { for (const [figure, chart] of open) if (follows(figure)) follow(figure, chart); });
+}
 
 const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 1));
 const near = new IntersectionObserver((entries) => {
@@ -242,7 +256,11 @@ const scan = () => {
 };
 const repaint = () => { for (const [figure, chart] of open) if (chart.canvas) draw(figure); };
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
-document.addEventListener('visibilitychange', () => { if (!document.hidden) repaint(); });
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) return;
+  repaint();
+  for (const [figure, chart] of open) if (chart.isBehind) follow(figure, chart);
+});
 new MutationObserver(repaint).observe(document.documentElement, {attributeFilter: ['data-theme', 'data-pnl']});
 document.addEventListener('htmx:after:swap', scan);
 scan();

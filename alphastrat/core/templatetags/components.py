@@ -221,8 +221,13 @@ def performance_chart(
     empty: str = "There are no points to draw yet.",
     error: str = "",
     level: int = 2,
+    follow: bool = False,
 ) -> dict[str, Any]:
-    """Show a figure: a picture in the first response, the full chart when it is near."""
+    """Show a figure: a picture in the first response, the full chart when it is near.
+
+    One that follows is fetched again when equity is marked, at most once a second; its `src`
+    answers the picture alone with `?format=svg`.
+    """
     _one_of("size", size, ("sm", "md", "lg", "xl"))
     _one_of("state", state, CHART_STATES)
     return {
@@ -239,6 +244,7 @@ def performance_chart(
         "empty": empty,
         "error": error or "The chart could not be loaded.",
         "heading": f"h{level}",
+        "follow": follow,
     }
 
 
