@@ -25,6 +25,7 @@ def test_a_new_user_is_told_the_three_steps(alice):
     html = signed_in(alice).get("/").content.decode()
     assert "Three steps to the first answer" in html
     assert "Load data" in html
+    assert "jobs:refresh from:body" in html  # what a finished job brought is shown at once
 
 
 def test_the_newest_result_is_shown_with_its_conclusion_in_words(alice):
