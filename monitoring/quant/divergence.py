@@ -43,8 +43,8 @@ class Reason(IntEnum):
 
 
 KIND_WORDS = {
-    Kind.TYPE: "Another type",
-    Kind.STRENGTH: "Another strength",
+    Kind.TYPE: "Of another type",
+    Kind.STRENGTH: "Of another strength",
     Kind.MISSING: "Missing live",
     Kind.EXTRA: "Extra live",
 }

@@ -19,11 +19,10 @@ from strategies.models import Strategy
 
 RULE_COLUMNS = (
     Column("rule.name", "Rule"),
-    Column("metric", "Metric"),
+    Column("state", "State", "status"),
     Column("value_text", "Now", "ratio"),
     Column("warning", "Warning", "ratio"),
     Column("critical", "Critical", "ratio"),
-    Column("state", "State", "status"),
     Column("actions", "Actions"),
 )
 
