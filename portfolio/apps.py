@@ -13,9 +13,13 @@ class PortfolioConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only once every app is loaded.
+        from alphastrat.core.doctor import add_check
         from portfolio import (  # noqa: F401 - subscribe
             allocation_receivers,
+            doctor,
             receivers,
             risk_receivers,
         )
         from portfolio.brokers import alpaca, external, paper  # noqa: F401 - register
+
+        add_check(doctor.broker_credentials)

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
+from alphastrat.core.errors import InvalidInput
 from portfolio.models import BrokerName
+from portfolio.services import broker_keys
 from portfolio.services.fill_formats import FLEX_ZONE, MAX_BYTES
 
 
@@ -47,7 +49,35 @@ class FillFileForm(forms.Form):
         return str(zone)
 
 
-class AccountForm(forms.Form):
+class BrokerKeyForm(forms.Form):
+    """The key of an account at a broker; what was entered is never shown again."""
+
+    key_id = forms.CharField(
+        label="Key ID",
+        max_length=100,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    secret = forms.CharField(
+        label="Secret key",
+        max_length=200,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        try:
+            cleaned["key"] = broker_keys.pair(
+                cleaned.get("key_id") or "", cleaned.get("secret") or ""
+            )
+        except InvalidInput as error:
+            for name, reason in error.fields.items():
+                self.add_error(name, reason)
+        return cleaned
+
+
+class AccountForm(BrokerKeyForm):
     """An account somewhere else for a strategy."""
 
     broker = forms.ChoiceField(
@@ -60,5 +90,14 @@ class AccountForm(forms.Form):
         min_value=0, max_value=10**12, decimal_places=2, initial=100_000, label="Cash at the start"
     )
     reference = forms.CharField(
-        max_length=60, required=False, help_text="The broker's own name of the account."
+        max_length=60,
+        required=False,
+        help_text="The broker's own name of the account; Alpaca tells it itself.",
     )
+    field_order = ("broker", "capital", "reference", "key_id", "secret")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if cleaned.get("key") is not None and cleaned.get("broker") != BrokerName.ALPACA:
+            self.add_error("key_id", "Only an account at Alpaca is reached with a key.")
+        return cleaned

@@ -12,9 +12,11 @@ from django.shortcuts import get_object_or_404
 from django.utils.timezone import now
 from ninja import Field, File, Form, Header, Query, Router, Schema, Status
 from ninja.files import UploadedFile
+from pydantic import SecretStr
 
 from alphastrat.core.errors import ConflictError, InvalidInput
 from alphastrat.core.pagination import paged
+from portfolio.brokers.alpaca import connected
 from portfolio.models import (
     Account,
     BrokerDifference,
@@ -26,7 +28,13 @@ from portfolio.models import (
     OrderStatus,
     Position,
 )
-from portfolio.services import accounting, accounts, fill_imports, reconciliation
+from portfolio.services import (
+    accounting,
+    accounts,
+    broker_keys,
+    fill_imports,
+    reconciliation,
+)
 from portfolio.services.fill_checks import EquityIn, FillIn
 from portfolio.services.fill_formats import FLEX_ZONE, MAX_BYTES, parse_fills
 from strategies.models import Strategy
@@ -59,11 +67,23 @@ class AccountOut(Schema):
 
 
 class AccountIn(Schema):
-    """An account somewhere else: `external` (fills are sent here) or `alpaca`."""
+    """An account somewhere else: `external` (fills are sent here) or `alpaca`.
+
+    An account at Alpaca may have a key of its own, which is stored encrypted and never shown.
+    """
 
     broker: BrokerName
     capital: Decimal = Decimal(100_000)
     reference: str = Field("", max_length=60)
+    key_id: str = Field("", max_length=100)
+    secret: SecretStr = Field(SecretStr(""), max_length=200)
+
+
+class BrokerKeyIn(Schema):
+    """Another key of the same account at the broker."""
+
+    key_id: str = Field(..., max_length=100)
+    secret: SecretStr = Field(..., max_length=200)
 
 
 class PositionOut(Schema):
@@ -236,6 +256,9 @@ def open_account(request: HttpRequest, strategy_id: UUID, wanted: AccountIn) -> 
         wanted.broker,
         capital=wanted.capital,
         reference=wanted.reference,
+        connection=connected(
+            wanted.broker, broker_keys.pair(wanted.key_id, wanted.secret.get_secret_value())
+        ),
         at=now(),
     )
     return Status(201, account)
@@ -337,6 +360,17 @@ def list_accounts(request: HttpRequest) -> Any:
 def get_account(request: HttpRequest, account_id: UUID) -> Account:
     """Show an account."""
     return _account(request, account_id)
+
+
+@accounts_router.put("/{uuid:account_id}/key", response=AccountOut, url_name="set_account_key")
+def set_account_key(request: HttpRequest, account_id: UUID, given: BrokerKeyIn) -> Account:
+    """Reach an account with another key; it is tried first, stored encrypted and never shown."""
+    account = _account(request, account_id)
+    if account.broker != BrokerName.ALPACA:
+        raise ConflictError("Only an account at Alpaca is reached with a key.")
+    key = broker_keys.pair(given.key_id, given.secret.get_secret_value())
+    broker_keys.replace(account, connected(account.broker, key), at=now())
+    return account
 
 
 @accounts_router.get(

@@ -10,6 +10,7 @@ urlpatterns = [
     path("accounts/<uuid:account_id>/", accounts.account_detail, name="account-detail"),
     path("accounts/<uuid:account_id>/fills/", accounts.account_fills, name="account-fills"),
     path("accounts/<uuid:account_id>/equity/", accounts.account_chart, name="account-chart"),
+    path("accounts/<uuid:account_id>/key/", accounts.account_key, name="account-key"),
     path("accounts/<uuid:account_id>/import/", fills.fill_import, name="fill-import"),
     path(
         "accounts/<uuid:account_id>/reconcile/",

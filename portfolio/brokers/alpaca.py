@@ -16,9 +16,12 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from alphastrat.core.encryption import CredentialsLost
 from alphastrat.core.errors import ProviderError
 from portfolio.brokers.base import Books, register
 from portfolio.models import Account, BrokerName, FillSource, Order, OrderStatus
+from portfolio.services import broker_keys
+from portfolio.services.broker_keys import Connection, KeyPair
 from portfolio.services.fill_checks import FillIn
 from portfolio.services.fill_formats import of_alpaca
 
@@ -37,7 +40,7 @@ _STATES = {
 
 
 class AlpacaBroker:
-    """One Alpaca account, reached with the key of the installation."""
+    """Accounts at Alpaca, each reached with its own key or with that of the installation."""
 
     name = BrokerName.ALPACA.value
     fill_source = FillSource.ALPACA.value
@@ -51,7 +54,7 @@ class AlpacaBroker:
         """Send those of these orders that are still pending; safe to repeat. Returns how many."""
         rows = Order.objects.filter(pk__in=order_ids, status=OrderStatus.PENDING)
         sent = 0
-        for order in rows.select_related("instrument"):
+        for order in rows.select_related("instrument", "account"):
             try:
                 sent += self._send(order)
             except ProviderError as error:
@@ -67,7 +70,7 @@ class AlpacaBroker:
         for order in orders:
             if order.broker_order_id:
                 try:
-                    _call(_client().cancel_order_by_id, order.broker_order_id)
+                    _call(_client(order.account).cancel_order_by_id, order.broker_order_id)
                 except ProviderError as error:
                     if not error.permanent:
                         raise
@@ -75,7 +78,7 @@ class AlpacaBroker:
 
     def books(self, account: Account, *, since: datetime) -> Books:
         """Return positions, cash, orders by our id, and the executions since a time."""
-        client = _client()
+        client = _client(account)
         positions = {
             str(row.symbol): Decimal(str(row.qty)) for row in _call(client.get_all_positions)
         }
@@ -89,11 +92,12 @@ class AlpacaBroker:
 
     def _orders(self, account: Account) -> Iterator[tuple[str, str]]:
         """Return the state of our open orders; one that was never sent is sent now."""
+        client = _client(account)
         rows = Order.objects.open().filter(account=account).select_related("instrument")
         for order in rows:
             if not order.broker_order_id:
                 self.send([order.pk])
-            theirs = _find(order.client_order_id)
+            theirs = _find(client, order.client_order_id)
             if theirs is not None:
                 yield order.client_order_id, _state(theirs)
 
@@ -110,24 +114,47 @@ class AlpacaBroker:
             time_in_force=TimeInForce.DAY,
             client_order_id=order.client_order_id,
         )
-        theirs = _find(order.client_order_id) or _call(_client().submit_order, request)
+        client = _client(order.account)
+        theirs = _find(client, order.client_order_id) or _call(client.submit_order, request)
         Order.objects.filter(pk=order.pk, status=OrderStatus.PENDING).update(
             status=OrderStatus.WORKING, broker_order_id=str(theirs.id)
         )
         return 1
 
 
-def _client() -> Any:
-    """Return a client of the configured account; raises ProviderError without a key."""
+def account_number(key: KeyPair) -> str:
+    """Return the number of the account that a key opens; raises ProviderError if none."""
+    return str(_call(_opened(key).get_account).account_number)
+
+
+def connected(broker: str, key: KeyPair | None) -> Connection | None:
+    """Return whose account a key opens, or the installation's; None where there is no key.
+
+    Raises ProviderError if Alpaca does not let it in.
+    """
+    if broker != BrokerName.ALPACA:
+        return None
+    return broker_keys.connect(key, identify=account_number)
+
+
+def _client(account: Account) -> Any:
+    """Return a client of an account; raises ProviderError without a key."""
+    try:
+        key = broker_keys.of(account)
+    except CredentialsLost as error:
+        raise ProviderError(f"The key cannot be read. {error}", permanent=True) from error
+    if key is None:
+        raise ProviderError(
+            "Give the account a key, or set ALPACA_API_KEY and ALPACA_SECRET_KEY.", permanent=True
+        )
+    return _opened(key)
+
+
+def _opened(key: KeyPair) -> Any:
     from alpaca.trading.client import TradingClient
 
-    if not settings.ALPACA_API_KEY or not settings.ALPACA_SECRET_KEY:
-        raise ProviderError("Set ALPACA_API_KEY and ALPACA_SECRET_KEY.", permanent=True)
     return TradingClient(
-        settings.ALPACA_API_KEY,
-        settings.ALPACA_SECRET_KEY,
-        paper=True,
-        url_override=settings.ALPACA_BASE_URL or None,
+        key.key_id, key.secret, paper=True, url_override=settings.ALPACA_BASE_URL or None
     )
 
 
@@ -154,10 +181,10 @@ def _reason(error: Any) -> str:
         return str(error)[:200]
 
 
-def _find(client_order_id: str) -> Any:
+def _find(client: Any, client_order_id: str) -> Any:
     """Return Alpaca's order of our id; None where it has none."""
     try:
-        return _call(_client().get_order_by_client_id, client_order_id)
+        return _call(client.get_order_by_client_id, client_order_id)
     except ProviderError as error:
         if error.permanent and str(NOT_FOUND) in str(error):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portfolio.models.account import CAPITAL_MOVEMENTS, Account, BrokerName, CashMovement
+from portfolio.models.broker_key import BrokerKey
 from portfolio.models.difference import BrokerDifference
 from portfolio.models.order import Fill, FillSource, Order, OrderReason, OrderStatus
 from portfolio.models.portfolio import (
@@ -23,6 +24,7 @@ __all__ = [
     "CAPITAL_MOVEMENTS",
     "Account",
     "BrokerDifference",
+    "BrokerKey",
     "BrokerName",
     "CashMovement",
     "EquityPoint",

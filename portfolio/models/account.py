@@ -26,8 +26,8 @@ class AccountQuerySet(models.QuerySet["Account"]):
     """Accounts by owner and state."""
 
     def for_user(self, user: Any) -> AccountQuerySet:
-        """Return the accounts of the user's strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(strategy__owner=user)
+        """Return the accounts of the user's strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(strategy__owner=user)
 
     def open(self) -> AccountQuerySet:
         return self.filter(closed_at__isnull=True)
@@ -82,6 +82,12 @@ class Account(UUIDModel, TimeStampedModel):
                 fields=["strategy"],
                 condition=Q(closed_at__isnull=True),
                 name="portfolio_account_one_open_per_strategy",
+            ),
+            # An account at the broker is one strategy's: nobody could tell positions apart.
+            models.UniqueConstraint(
+                fields=["broker", "reference"],
+                condition=Q(closed_at__isnull=True, broker="alpaca"),
+                name="portfolio_account_one_per_broker_account",
             ),
         ]
 

@@ -16,12 +16,15 @@ from alphastrat.core.notify import notify
 from alphastrat.marketdata.live_market import market_time
 from portfolio.models import Account, BrokerName, CashMovement
 from portfolio.models.account import CAPITAL_MOVEMENTS, MovementKind
+from portfolio.services import broker_keys
 from portfolio.services.accounting import remark
+from portfolio.services.broker_keys import Connection
 from strategies.models import BacktestRun, Strategy
 from strategies.services.configuration import check_costs
 
 DEFAULT_CAPITAL = Decimal(100_000)
 DEFAULT_COSTS = {"commission_bps": 1.0, "slippage_bps": 2.0, "borrow_bps_per_year": 50.0}
+TAKEN = "Another strategy trades in this Alpaca account already; give this one a key of its own."
 MAX_CAPITAL = Decimal("1e12")
 
 
@@ -34,19 +37,21 @@ def open_account(
     costs: Mapping[str, Any] | None = None,
     at: datetime,
     reference: str = "",
+    connection: Connection | None = None,
 ) -> Account:
     """Open the account that a strategy trades in from `at` on, in market time.
 
-    Raises InvalidInput for capital or costs that cannot be, ConflictError if it has one open.
+    Raises InvalidInput for capital or costs that cannot be, ConflictError if it has one open or
+    another strategy trades in the account at the broker.
     """
     if not 0 <= capital <= MAX_CAPITAL:
         raise InvalidInput(
             "The capital is out of range.",
             fields={"capital": "Choose an amount from 0 to 1,000,000,000,000."},
         )
-    if broker == BrokerName.ALPACA and Account.objects.open().filter(broker=broker).exists():
-        # One key is one account there: two strategies could not tell their positions apart.
-        raise ConflictError("Another strategy trades in the Alpaca account already.")
+    if broker == BrokerName.ALPACA:
+        reference = _theirs(connection) or reference
+        _check_alone(connection, reference)
     terms = dict(costs_of(strategy) if costs is None else costs)
     check_costs(terms)
     capital = to_decimal(capital, MONEY_PLACES)
@@ -66,8 +71,12 @@ def open_account(
                 marked_to=at,
                 decided_to=at,
             )
-    except IntegrityError:
+    except IntegrityError as error:
+        if "one_per_broker_account" in str(error):
+            raise ConflictError(TAKEN) from None
         raise ConflictError(f"{strategy.name} has an open account already.") from None
+    if connection is not None and connection.key is not None:
+        broker_keys.store(account, connection.key, at=at)
     live.publish(f"strategy:{strategy.pk}", "invalidate", {"fragment": "strategy"})
     notify("monitor", f"account:{account.pk}")
     return account
@@ -97,7 +106,13 @@ def close_account(account: Account, *, at: datetime) -> None:
 
 @transaction.atomic
 def switch_broker(
-    strategy: Strategy, broker: str, *, capital: Decimal, reference: str = "", at: datetime
+    strategy: Strategy,
+    broker: str,
+    *,
+    capital: Decimal,
+    reference: str = "",
+    connection: Connection | None = None,
+    at: datetime,
 ) -> Account:
     """Trade a strategy somewhere else from now on.
 
@@ -111,7 +126,14 @@ def switch_broker(
         else:
             close_account(account, at=at)
     opened_at = market_time(strategy.timeframe, at=at)
-    return open_account(strategy, broker=broker, capital=capital, at=opened_at, reference=reference)
+    return open_account(
+        strategy,
+        broker=broker,
+        capital=capital,
+        at=opened_at,
+        reference=reference,
+        connection=connection,
+    )
 
 
 @transaction.atomic
@@ -173,6 +195,19 @@ def _book(account: Account, kind: str, amount: Decimal, *, moved_at: datetime) -
         remark(account, since=moved_at)
     notify("monitor", f"account:{account.pk}")
     events.send_on_commit(events.equity_marked, account_ids=[str(account.pk)])
+
+
+def _theirs(connection: Connection | None) -> str:
+    return "" if connection is None else connection.account_number
+
+
+def _check_alone(connection: Connection | None, reference: str) -> None:
+    """One account there is one strategy's: two could not tell their positions apart."""
+    others = Account.objects.open().filter(broker=BrokerName.ALPACA)
+    same_key = others.filter(broker_key__isnull=True)
+    by_installation = connection is None or connection.key is None
+    if others.filter(reference=reference).exists() or (by_installation and same_key.exists()):
+        raise ConflictError(TAKEN)
 
 
 def costs_of(strategy: Strategy) -> dict[str, Any]:

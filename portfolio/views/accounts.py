@@ -23,10 +23,12 @@ from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
 from portfolio.account_charts import EquityChart
 from portfolio.brokers import base
-from portfolio.fill_forms import AccountForm
+from portfolio.brokers.alpaca import connected
+from portfolio.fill_forms import AccountForm, BrokerKeyForm
 from portfolio.models import (
     Account,
     BrokerDifference,
+    BrokerKey,
     BrokerName,
     EquityPoint,
     Fill,
@@ -36,7 +38,7 @@ from portfolio.models import (
 )
 from portfolio.risk_forms import switches
 from portfolio.risk_tables import protection_words
-from portfolio.services import accounts, reconciliation
+from portfolio.services import accounts, broker_keys, reconciliation
 from strategies.models import Strategy
 
 ROWS_PER_PAGE = 50
@@ -153,6 +155,7 @@ def account_detail(request: PageRequest, account_id: UUID) -> HttpResponseBase:
         "can_write": request.user.has_role(Role.TRADER),
         "standing": standing,
         "trading_detail": "" if standing is None else _trading_words(standing),
+        "broker_key": BrokerKey.objects.filter(account=account).first() if keeps_books else None,
         "at_broker": account.broker == BrokerName.ALPACA,
         "heads": heads,
         "topic": topic,
@@ -199,12 +202,14 @@ def account_new(request: PageRequest, strategy_id: UUID) -> HttpResponse:
         status = 200 if request.method == "GET" else 422
         context = {"form": form, "strategy": strategy}
         return render(request, "portfolio/account_new.html", context, status=status)
+    broker = form.cleaned_data["broker"]
     try:
         account = accounts.switch_broker(
             strategy,
-            form.cleaned_data["broker"],
+            broker,
             capital=form.cleaned_data["capital"],
             reference=form.cleaned_data["reference"],
+            connection=connected(broker, form.cleaned_data["key"]),
             at=now(),
         )
     except AlphaStratError as error:
@@ -213,6 +218,30 @@ def account_new(request: PageRequest, strategy_id: UUID) -> HttpResponse:
         return render(request, "portfolio/account_new.html", context, status=error.status)
     messages.success(request, "The account is open. Send or import its fills.")
     return redirect(account)
+
+
+@role_required(Role.TRADER)
+@require_http_methods(["GET", "POST"])
+def account_key(request: PageRequest, account_id: UUID) -> HttpResponse:
+    """Give an account another key of the same account at its broker."""
+    account = _account(request, account_id)
+    if account.broker != BrokerName.ALPACA or account.closed_at is not None:
+        raise Http404
+    form, status = BrokerKeyForm(request.POST or None), 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                connection = connected(account.broker, form.cleaned_data["key"])
+                broker_keys.replace(account, connection, at=now())
+            except AlphaStratError as error:
+                form.add_error(None, str(error))
+                status = error.status
+            else:
+                messages.success(request, "The account is reached with the new key.")
+                return redirect(account)
+    context = {"form": form, "account": account}
+    return render(request, "portfolio/account_key.html", context, status=status)
 
 
 @login_required

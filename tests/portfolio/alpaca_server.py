@@ -24,6 +24,9 @@ class Alpaca:
         self.fail_with: list[int] = []
         self.drop_answers = 0
         self.requests: list[tuple[str, str]] = []
+        # Key and secret to the number of the account they open.
+        self.keys = {("key", "secret"): "PA1", ("PKTWO", "s2"): "PA2", ("PKNEW", "s3"): "PA2"}
+        self.used: list[str] = []
 
     def order(self, asked: dict[str, Any]) -> dict[str, Any]:
         made = {
@@ -75,8 +78,10 @@ def handler(alpaca: Alpaca) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path, query = self.asked("GET")
-            if path == "/v2/account":
-                self.answer({**ACCOUNT, "cash": alpaca.cash})
+            if self.number is None:
+                self.answer({"code": 40110000, "message": "request is not authorized"}, 401)
+            elif path == "/v2/account":
+                self.answer({**ACCOUNT, "cash": alpaca.cash, "account_number": self.number})
             elif path == "/v2/positions":
                 held = {s: q for s, q in alpaca.positions.items() if float(q)}
                 self.answer([position(symbol, q) for symbol, q in held.items()])
@@ -122,7 +127,9 @@ def handler(alpaca: Alpaca) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one
         def asked(self, method: str) -> tuple[str, dict[str, list[str]]]:
             split = urlsplit(self.path)
             alpaca.requests.append((method, split.path))
-            assert self.headers["APCA-API-KEY-ID"] == "key"
+            pair = (self.headers["APCA-API-KEY-ID"], self.headers["APCA-API-SECRET-KEY"])
+            self.number = alpaca.keys.get(pair)
+            alpaca.used.append(pair[0])
             return split.path, parse_qs(split.query)
 
         def answer(self, body: Any, status: int = 200) -> None:

@@ -1,4 +1,4 @@
-"""Encrypt the credentials of transports under the newest key."""
+"""Encrypt the credentials of transports and brokers under the newest key."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from monitoring.services import credentials
+from portfolio.services import broker_keys
 
 
 class Command(BaseCommand):
-    help = "Encrypt transport addresses afresh under the first of ALPHASTRAT_ENCRYPTION_KEYS."
+    help = "Encrypt stored secrets afresh under the first of ALPHASTRAT_ENCRYPTION_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        n_rewritten = credentials.rotate()
-        lost = credentials.unreadable()
-        self.stdout.write(f"{n_rewritten} transports encrypted under the newest key")
-        if lost:
-            self.stderr.write(f"{len(lost)} transports cannot be read by any key")
+        for name, secrets in (("transports", credentials), ("broker keys", broker_keys)):
+            n_rewritten, lost = secrets.rotate(), secrets.unreadable()
+            self.stdout.write(f"{n_rewritten} {name} encrypted under the newest key")
+            if lost:
+                self.stderr.write(f"{len(lost)} {name} cannot be read by any key")
