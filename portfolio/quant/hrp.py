@@ -8,6 +8,7 @@ import numpy as np
 
 from alphastrat.quant.types import FloatArray, IntArray
 from portfolio.quant.covariances import check_covariance
+from strategies.quant.compiled import compiled
 
 
 class HrpVariant(StrEnum):
@@ -64,24 +65,13 @@ def hrp_weights(
        Journal of Portfolio Management 42(4).
     """
     check_covariance(covariance)
-    variances = np.diag(covariance)
-    weights = np.ones(len(covariance))
-    volatility = np.sqrt(variances)
+    volatility = np.sqrt(np.diag(covariance))
     clustered = (
         covariance / np.outer(volatility, volatility) if correlation is None else correlation
     )
-    pending = [hrp_order(clustered, variant=variant)]
-    while pending:
-        ordered = pending.pop()
-        if len(ordered) < 2:
-            continue
-        left, right = ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]
-        left_variance = _cluster_variance(covariance, variances, left)
-        right_variance = _cluster_variance(covariance, variances, right)
-        share = 1.0 - left_variance / (left_variance + right_variance)
-        weights[left] *= share
-        weights[right] *= 1.0 - share
-        pending += [left, right]
+    order = hrp_order(clustered, variant=variant)
+    weights = np.empty(len(covariance))
+    weights[order] = _bisected(np.ascontiguousarray(covariance[np.ix_(order, order)]))
     return weights
 
 
@@ -113,7 +103,32 @@ def hrp_order(correlation: FloatArray, *, variant: HrpVariant = HrpVariant.PUBLI
     return np.asarray(leaves_list(linkage(condensed, "single")), dtype=np.int64)
 
 
-def _cluster_variance(covariance: FloatArray, variances: FloatArray, members: IntArray) -> float:
-    inverse = 1.0 / variances[members]
-    weights = inverse / inverse.sum()
-    return float(weights @ covariance[np.ix_(members, members)] @ weights)
+@compiled
+def _bisected(covariance: FloatArray) -> FloatArray:
+    """Return the weights of strategies in their order, halved from the whole down to each."""
+    weights = np.ones(len(covariance))
+    pending = [(0, len(covariance))]
+    while pending:
+        start, end = pending.pop()
+        if end - start < 2:
+            continue
+        middle = start + (end - start) // 2
+        left = _cluster_variance(covariance, start, middle)
+        right = _cluster_variance(covariance, middle, end)
+        share = 1.0 - left / (left + right)
+        weights[start:middle] *= share
+        weights[middle:end] *= 1.0 - share
+        pending.append((start, middle))
+        pending.append((middle, end))
+    return weights
+
+
+@compiled
+def _cluster_variance(covariance: FloatArray, start: int, end: int) -> float:
+    """Return the variance of the inverse-variance portfolio of neighbours."""
+    scale, variance = 0.0, 0.0
+    for i in range(start, end):
+        scale += 1.0 / covariance[i, i]
+        for j in range(start, end):
+            variance += covariance[i, j] / (covariance[i, i] * covariance[j, j])
+    return variance / (scale * scale)
