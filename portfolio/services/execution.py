@@ -60,6 +60,14 @@ class Advanced:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one transaction did, and the accounts that may go further still."""
+
+    advanced: Advanced
+    behind: Sequence[UUID]
+
+
 def advance(account_ids: Iterable[UUID | str] | None = None, *, at: datetime) -> Advanced:
     """Bring accounts up to the newest bar that they can be brought to; None means all open ones.
 
@@ -73,9 +81,10 @@ def advance(account_ids: Iterable[UUID | str] | None = None, *, at: datetime) ->
     for timeframe, group in groupby(rows, key=lambda row: row[0]):
         members = [pk for _, pk in group]
         for start in range(0, len(members), AT_ONCE):
-            ids = members[start : start + AT_ONCE]
-            while (done := _advance_bar(ids, timeframe, at=at)) is not None:
-                total += done
+            ids: Sequence[UUID] = members[start : start + AT_ONCE]
+            while ids and (done := _advance_bar(ids, timeframe, at=at)) is not None:
+                total += done.advanced
+                ids = done.behind
     return total
 
 
@@ -126,7 +135,7 @@ def sweep(*, at: datetime) -> Advanced:
 
 
 @transaction.atomic
-def _advance_bar(ids: Sequence[UUID], timeframe: str, *, at: datetime) -> Advanced | None:
+def _advance_bar(ids: Sequence[UUID], timeframe: str, *, at: datetime) -> _Step | None:
     """Take the accounts that are furthest behind one bar further; None if there is nothing."""
     accounts = list(
         Account.objects.open()
@@ -147,7 +156,7 @@ def _advance_bar(ids: Sequence[UUID], timeframe: str, *, at: datetime) -> Advanc
         if is_due(bars[one.pk], len(universe.of(one)), timeframe, at=at)
     }
     if not due:
-        return Advanced(n_orders=n_orders) if n_orders else None
+        return _Step(Advanced(n_orders=n_orders), _behind(accounts, universe)) if n_orders else None
     closed_at = min(due.values())
     chosen = [one for one in ready if due.get(one.pk) == closed_at]
     now_bars = {
@@ -157,7 +166,11 @@ def _advance_bar(ids: Sequence[UUID], timeframe: str, *, at: datetime) -> Advanc
     n_fills = _trade(chosen, universe, now_bars, closed_at)
     n_orders += decide([one for one in chosen if _is_undecided(one)], universe, at=at)
     _close_retired(chosen, universe)
-    return Advanced(len(chosen), n_fills, n_orders)
+    return _Step(Advanced(len(chosen), n_fills, n_orders), _behind(accounts, universe))
+
+
+def _behind(accounts: Sequence[Account], universe: Universe) -> list[UUID]:
+    return [one.pk for one in accounts if universe.has_bars_after(one, since_of(one))]
 
 
 def _is_undecided(account: Account) -> bool:

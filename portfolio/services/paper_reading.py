@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from alphastrat.marketdata.live_market import live_series
 from alphastrat.marketdata.models import BarSeries, Instrument
@@ -70,13 +70,14 @@ class Universe:
         """Read positions, instruments and series; three queries."""
         universe = cls()
         symbols = {symbol for one in accounts for symbol in symbols_of(one)}
-        rows = Position.objects.filter(account__in=accounts).select_related("instrument")
+        rows = list(Position.objects.filter(account__in=accounts).order_by())
+        held = {position.instrument_id for position in rows}
+        found = Instrument.objects.filter(Q(symbol__in=symbols) | Q(pk__in=held))
+        universe.instruments = {one.symbol: one for one in found}
+        by_id = {one.pk: one for one in universe.instruments.values()}
         for position in rows:
+            position.instrument = by_id[position.instrument_id]
             universe.held.setdefault(position.account_id, {})[position.instrument_id] = position
-            universe.instruments[position.instrument.symbol] = position.instrument
-        missing = symbols - universe.instruments.keys()
-        found = Instrument.objects.filter(symbol__in=missing)
-        universe.instruments |= {one.symbol: one for one in found}
         universe.series = live_series(universe.instruments, timeframe)
         return universe
 
@@ -92,6 +93,12 @@ class Universe:
         held = self.held.get(account.pk, {}).values()
         others = {one.instrument.symbol for one in held if one.quantity} - set(own)
         return (*own, *sorted(others))
+
+    def has_bars_after(self, account: Account, moment: datetime) -> bool:
+        """Whether one of an account's instruments has a bar that closed later."""
+        series = (self.series.get(symbol) for symbol in self.of(account))
+        closes = [one.last_closed_at for one in series if one is not None]
+        return any(close is not None and close > moment for close in closes)
 
     def book(self, account: Account) -> PaperBook:
         """Return the account as the kernel sees it."""

@@ -123,23 +123,14 @@ def announce(
     with connection.cursor() as cursor:
         cursor.execute(_NOTIFY, [ids])
     by_account = {point.account_id: point for point in points}
-    live.publish_each(
-        "metrics",
-        {f"strategy:{one.strategy_id}": figures(one, by_account[one.pk]) for one in accounts},
-    )
-    live.publish_each(
-        "equity",
-        {
-            f"strategy:{one.strategy_id}": {"x": point.marked_at, "y": float(point.equity)}
-            for one in accounts
-            if (point := by_account[one.pk])
-        },
-    )
-    live.publish_to(
-        [f"strategy:{account.strategy_id}" for account in filled],
-        "invalidate",
-        {"fragment": "account-fills"},
-    )
+    news: list[tuple[str, str, dict[str, Any]]] = []
+    for one in accounts:
+        topic, point = f"strategy:{one.strategy_id}", by_account[one.pk]
+        news.append((topic, "metrics", figures(one, point)))
+        news.append((topic, "equity", {"x": point.marked_at, "y": float(point.equity)}))
+    told = {"fragment": "account-fills"}
+    news += [(f"strategy:{one.strategy_id}", "invalidate", told) for one in filled]
+    live.publish_many(news)
     if filled:
         events.send_on_commit(events.fill_recorded, account_ids=[str(one.pk) for one in filled])
     events.send_on_commit(events.equity_marked, account_ids=ids)
