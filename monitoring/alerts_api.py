@@ -36,7 +36,7 @@ silences_router = Router(tags=["alerts"])
 @router.get("", response=list[AlertOut], url_name="list_alerts")
 @paged
 def list_alerts(request: ApiRequest, wanted: Query[AlertFilterIn]) -> AlertQuerySet:
-    """List your alerts, newest breach first; an administrator sees everyone's."""
+    """List your alerts, newest breach first; administrators and viewers see everyone's."""
     found = Alert.objects.for_user(request.user).listed()
     chosen = wanted.model_dump(exclude_none=True, exclude={"acknowledged", "since"})
     found = found.filter(**chosen)

@@ -31,7 +31,7 @@ router = Router(tags=["thresholds"])
 @router.get("", response=list[RuleOut], url_name="list_thresholds")
 @paged
 def list_thresholds(request: ApiRequest) -> Any:
-    """List your threshold rules by name; an administrator sees everyone's."""
+    """List your threshold rules by name; administrators and viewers see everyone's."""
     return _rules(request)
 
 

@@ -105,7 +105,7 @@ class DeliveryOut(Schema):
 @transports_router.get("", response=list[TransportOut], url_name="list_transports")
 @paged
 def list_transports(request: HttpRequest) -> TransportQuerySet:
-    """List your transports by name; an administrator sees everyone's."""
+    """List your transports by name; administrators and viewers see everyone's."""
     return Transport.objects.for_user(request.user).order_by("name", "pk")
 
 

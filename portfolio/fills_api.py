@@ -352,7 +352,7 @@ def list_positions(request: HttpRequest, strategy_id: UUID) -> Any:
 @accounts_router.get("", response=list[AccountOut], url_name="list_accounts")
 @paged
 def list_accounts(request: HttpRequest) -> Any:
-    """List your accounts, the newest last; an administrator sees everyone's."""
+    """List your accounts, the newest last; administrators and viewers see everyone's."""
     return Account.objects.for_user(request.user)
 
 

@@ -34,7 +34,7 @@ class StrategyFilter(Schema):
 @router.get("", response=list[StrategyOut], url_name="list_strategies")
 @paged
 def list_strategies(request: HttpRequest, wanted: Query[StrategyFilter]) -> StrategyQuerySet:
-    """List your strategies by name; an administrator sees everyone's."""
+    """List your strategies by name; administrators and viewers see everyone's."""
     found = Strategy.objects.for_user(request.user).with_version()
     if wanted.state:
         found = found.filter(state=wanted.state)

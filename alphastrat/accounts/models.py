@@ -124,6 +124,11 @@ class User(AbstractUser):
         return self.is_superuser or Role(self.role).covers(Role(role))
 
     @property
+    def sees_everyone(self) -> bool:
+        """Whether the user sees what belongs to others; changing it is another matter."""
+        return self.is_superuser or Role(self.role).sees_everyone
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 

@@ -25,6 +25,14 @@ class Role(StrEnum):
     def rank(self) -> int:
         return list(Role).index(self)
 
+    @property
+    def sees_everyone(self) -> bool:
+        """Whether rows of other people are shown: to those who only look, and to administrators.
+
+        A viewer is the observer of an installation; traders work side by side, each on their own.
+        """
+        return self is not Role.TRADER
+
     def covers(self, other: Role) -> bool:
         """Whether this role includes everything `other` may do."""
         return self.rank >= other.rank

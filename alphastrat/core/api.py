@@ -25,7 +25,7 @@ class JobFilter(Schema):
 @router.get("", response=list[JobOut], url_name="list_jobs")
 @paged
 def list_jobs(request: ApiRequest, wanted: Query[JobFilter]) -> JobQuerySet:
-    """List your jobs, newest first; an administrator sees everyone's."""
+    """List your jobs, newest first; administrators and viewers see everyone's."""
     found = Job.objects.for_user(request.user)
     return found.filter(status=wanted.status) if wanted.status else found
 

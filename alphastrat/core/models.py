@@ -37,8 +37,8 @@ class JobQuerySet(models.QuerySet["Job"]):
     """Jobs by owner and state."""
 
     def for_user(self, user: Any) -> JobQuerySet:
-        """Return the user's own jobs; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own jobs; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
     def active(self) -> JobQuerySet:
         return self.filter(status__in=ACTIVE_STATUSES)

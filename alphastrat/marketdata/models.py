@@ -270,8 +270,8 @@ class ImportStatus(models.TextChoices):
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):
     def for_user(self, user: Any) -> ImportRunQuerySet:
-        """Return the user's own imports; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own imports; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
 
 class ImportRun(UUIDModel):

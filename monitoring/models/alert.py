@@ -39,8 +39,8 @@ class AlertQuerySet(models.QuerySet["Alert"]):
     """Alerts by owner and state."""
 
     def for_user(self, user: Any) -> AlertQuerySet:
-        """Return the user's own alerts; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own alerts; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
     def open(self) -> AlertQuerySet:
         return self.filter(state__in=OPEN_STATES)
@@ -247,8 +247,8 @@ class SilenceQuerySet(models.QuerySet["Silence"]):
     """Silences by owner and time."""
 
     def for_user(self, user: Any) -> SilenceQuerySet:
-        """Return the user's own silences; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own silences; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
     def active(self, *, at: datetime) -> SilenceQuerySet:
         return self.filter(starts_at__lte=at, ends_at__gt=at)

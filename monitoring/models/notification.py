@@ -27,8 +27,8 @@ class TransportQuerySet(models.QuerySet["Transport"]):
     """Transports by owner."""
 
     def for_user(self, user: Any) -> TransportQuerySet:
-        """Return the user's own transports; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own transports; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
 
 class Transport(UUIDModel, TimeStampedModel):
@@ -88,8 +88,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     """Notifications by owner and state."""
 
     def for_user(self, user: Any) -> NotificationQuerySet:
-        """Return what was sent to the user; an administrator sees all of it."""
-        return self if user.has_role("admin") else self.filter(transport__owner=user)
+        """Return what was sent to the user; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(transport__owner=user)
 
     def listed(self) -> NotificationQuerySet:
         return self.select_related("alert", "event", "transport")

@@ -53,8 +53,8 @@ class ThresholdRuleQuerySet(models.QuerySet["ThresholdRule"]):
     """Rules by owner."""
 
     def for_user(self, user: Any) -> ThresholdRuleQuerySet:
-        """Return the user's own rules; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own rules; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
     def enabled(self) -> ThresholdRuleQuerySet:
         return self.filter(is_enabled=True)

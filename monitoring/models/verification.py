@@ -114,8 +114,8 @@ class VerificationQuerySet(models.QuerySet["Verification"]):
     """Verdicts by owner."""
 
     def for_user(self, user: Any) -> VerificationQuerySet:
-        """Return the verdicts on the user's strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(strategy__owner=user)
+        """Return the verdicts on the user's strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(strategy__owner=user)
 
 
 class Verification(TimeStampedModel):

@@ -119,7 +119,7 @@ def live_overview(user: Any) -> LiveOverview | None:
     Two statements for any number of strategies. Amounts are added up where all accounts have one
     currency.
     """
-    owner = None if user.has_role("admin") else user.pk
+    owner = None if user.sees_everyone else user.pk
     with connection.cursor() as cursor:
         cursor.execute(_ROWS, {"owner": owner})
         rows = [_row(record) for record in cursor.fetchall()]

@@ -81,7 +81,7 @@ def live_performance(user: Any) -> LivePerformance | None:
 
     One statement. Accounts of several currencies count alike.
     """
-    owner = None if user.has_role("admin") else user.pk
+    owner = None if user.sees_everyone else user.pk
     asked = {"owner": owner, "most": MOST_ACCOUNTS, "year": YEAR.total_seconds()}
     with connection.cursor() as cursor:
         cursor.execute(_PATHS, asked)

@@ -49,8 +49,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
     """Orders by owner and state."""
 
     def for_user(self, user: Any) -> OrderQuerySet:
-        """Return the orders of the user's strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(account__strategy__owner=user)
+        """Return the orders of the user's strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(account__strategy__owner=user)
 
     def open(self) -> OrderQuerySet:
         return self.filter(status__in=OPEN_STATUSES)
@@ -138,8 +138,8 @@ class FillQuerySet(models.QuerySet["Fill"]):
     """Fills by owner, and those that count."""
 
     def for_user(self, user: Any) -> FillQuerySet:
-        """Return the fills of the user's strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(account__strategy__owner=user)
+        """Return the fills of the user's strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(account__strategy__owner=user)
 
     def effective(self) -> FillQuerySet:
         """Return the fills that no later row corrects."""

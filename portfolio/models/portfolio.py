@@ -26,8 +26,8 @@ class PortfolioQuerySet(models.QuerySet["Portfolio"]):
     """Portfolios by owner."""
 
     def for_user(self, user: Any) -> PortfolioQuerySet:
-        """Return the user's own portfolios; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own portfolios; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
 
 class Portfolio(UUIDModel, TimeStampedModel):

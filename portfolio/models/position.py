@@ -17,8 +17,8 @@ class PositionQuerySet(models.QuerySet["Position"]):
     """Positions by owner."""
 
     def for_user(self, user: Any) -> PositionQuerySet:
-        """Return the positions of the user's strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(account__strategy__owner=user)
+        """Return the positions of the user's strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(account__strategy__owner=user)
 
     def held(self) -> PositionQuerySet:
         return self.exclude(quantity=0)

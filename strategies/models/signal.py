@@ -23,8 +23,8 @@ class StrategySignalQuerySet(models.QuerySet["StrategySignal"]):
     """Signals by owner."""
 
     def for_user(self, user: Any) -> StrategySignalQuerySet:
-        """Return the signals of the user's own strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(strategy__owner=user)
+        """Return the signals of the user's own strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(strategy__owner=user)
 
     def listed(self) -> StrategySignalQuerySet:
         """Return what a list shows, with the number of repaints of each."""

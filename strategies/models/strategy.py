@@ -58,8 +58,8 @@ class StrategyQuerySet(models.QuerySet["Strategy"]):
     """Strategies by owner and state."""
 
     def for_user(self, user: Any) -> StrategyQuerySet:
-        """Return the user's own strategies; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
+        """Return the user's own strategies; administrators and viewers see all."""
+        return self if user.sees_everyone else self.filter(owner=user)
 
     def active(self) -> StrategyQuerySet:
         """Return the strategies that give signals when a bar closes."""
