@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils.timezone import now
 
 from alphastrat.core import events
 from alphastrat.core.jsonable import jsonable
-from alphastrat.core.live import publish_to
+from alphastrat.core.live import authorize_topic, publish_to
 from alphastrat.core.models import Job, JobStatus
 
 BEAT_SECONDS = 3.0
@@ -165,3 +166,12 @@ def announce(job: Job) -> None:
     if job.owner_id is not None:
         topics.append(f"jobs:u{job.owner_id}")
     publish_to(topics, "job", payload)
+
+
+@authorize_topic("job")
+def may_watch_job(user: Any, job_id: str) -> bool:
+    """Say whether a person may follow a job: whoever may see it."""
+    try:
+        return Job.objects.for_user(user).filter(pk=job_id).exists()
+    except ValidationError:
+        return False

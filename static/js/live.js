@@ -8,6 +8,7 @@ const LOUD = new Set(['error', 'critical']);
 const last = new Map();
 const unread = new Map();
 const jobsSeen = new Map();
+const jobsOver = new Set();
 const held = [];
 let socket, subscribed = new Set(), hb = 15, lastFrame = 0, attempts = 0, retryTimer;
 let state = 'connecting', staleSince = null, paused = false, resuming = false, missed = 0;
@@ -211,7 +212,10 @@ const job = (d) => {
     tally.textContent = active.size;
     tally.toggleAttribute('data-zero', !active.size);
   }
-  if (finished) {
+  // News of a job comes on its own topic and on that of its owner.
+  const isNews = finished && !jobsOver.has(d.id);
+  if (finished) jobsOver.add(d.id); else jobsOver.delete(d.id);
+  if (isNews) {
     if (d.state !== 'cancelled') announce(`${d.title}: ${d.state}.`, d.state === 'failed' ? 'assertive' : 'polite');
     fire('jobs:refresh');
   }
