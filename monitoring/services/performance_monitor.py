@@ -74,6 +74,7 @@ class PerformanceMonitor:
     ) -> None:
         self._clock = clock
         self._stopwatch = stopwatch
+        self._since = clock()
         self._judged: dict[UUID, int] = {}
         self._full_at = -FULL_SECONDS
         self._passes: deque[Pass] = deque(maxlen=N_REMEMBERED)
@@ -146,7 +147,7 @@ class PerformanceMonitor:
         if wake.is_sweep or wake.payloads:
             changed += performance_alerts.end_orphans(at=at)
         if wake.is_sweep:
-            breaches = standing_breaches.of_processes(at=at)
+            breaches = standing_breaches.of_processes(at=at, watched_since=self._since)
             changed += performance_alerts.observe(breaches, at=at)
         breaches = standing_breaches.of_trading_states(at=at)
         return len(changed) + len(performance_alerts.observe(breaches, at=at))

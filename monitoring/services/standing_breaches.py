@@ -87,8 +87,12 @@ def of_trading_states(*, at: datetime) -> list[Breach]:
     return found + _ended(AlertSource.RISK, open_causes - {one.cause for one in found}, at=at)
 
 
-def of_processes(*, at: datetime) -> list[Breach]:
-    """Return a breach for every process that has fallen silent, one for each administrator."""
+def of_processes(*, at: datetime, watched_since: datetime) -> list[Breach]:
+    """Return a breach for every process that has fallen silent, one for each administrator.
+
+    Silence counts from `watched_since` at the earliest: when everything starts together, what was
+    heard before it was stopped is no sign that it does not come back.
+    """
     beats = Heartbeat.objects.filter(process__in=WATCHED, beat_at__gt=at - KNOWN_FOR)
     newest = dict(beats.values_list("process").annotate(Max("beat_at")))
     people = get_user_model().objects.filter(role=Role.ADMIN, is_active=True)
@@ -96,7 +100,7 @@ def of_processes(*, at: datetime) -> list[Breach]:
     found = []
     for process, beat_at in newest.items():
         silent = at - beat_at
-        is_silent = silent > SILENT_AFTER
+        is_silent = at - max(beat_at, watched_since) > SILENT_AFTER
         found += [
             Breach(
                 cause=f"system|process:{process}|user:{admin}",
