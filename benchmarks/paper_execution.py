@@ -58,7 +58,9 @@ def main() -> None:
             make_account(owner, broker="paper", strategy=strategy, at=opened_at)
         Strategy.objects.update(state="paper")
         few = list(Account.objects.order_by("pk").values_list("pk", flat=True)[:N_FEW])
-        times, cores, counts = [], [], {}
+        times: list[float] = []
+        cores: list[float] = []
+        counts: dict[int, int] = {}
         for _ in range(N_BARS):
             replay.step()
             generate_signals(Strategy.objects.active(), at=now())
