@@ -150,31 +150,23 @@ def rebuild(account: Account, *, since: datetime | None = None) -> None:
     account.cash, account.deposits = ledger.cash, ledger.deposits
     account.other_income = ledger.other_income
     account.revision += 1
-    account.past_revision = account.revision
-    account.save(
-        update_fields=[
-            "cash",
-            "deposits",
-            "other_income",
-            "revision",
-            "past_revision",
-            "updated_at",
-        ]
-    )
+    account.save(update_fields=["cash", "deposits", "other_income", "revision", "updated_at"])
     remark(account, since=since)
 
 
 def remark(account: Account, *, since: datetime | None) -> None:
     """Mark the account again at every close from `since` on, in the surrounding transaction."""
-    if account.reports_equity:
-        return
-    entries = entries_of(account)
-    times, closes = _mark_times(account, {UUID(e.fill.symbol) for e in entries if e.fill})
-    points = equity_points(account, entries, times=times, closes=closes)
-    if points:
-        store_points([one for one in points if since is None or one.marked_at >= since])
-        account.equity, account.past_revision = points[-1].equity, account.revision
-        account.save(update_fields=["equity", "past_revision"])
+    account.past_revision = account.revision
+    changed = ["past_revision"]
+    if not account.reports_equity:
+        entries = entries_of(account)
+        times, closes = _mark_times(account, {UUID(e.fill.symbol) for e in entries if e.fill})
+        points = equity_points(account, entries, times=times, closes=closes)
+        if points:
+            store_points([one for one in points if since is None or one.marked_at >= since])
+            account.equity = points[-1].equity
+            changed.append("equity")
+    account.save(update_fields=changed)
 
 
 def tell(account_ids: Iterable[UUID], *, fills: bool) -> None:
