@@ -49,11 +49,13 @@ def kernel_alone(panel: Any, sets: list[dict[str, int]]) -> float:
     """Return the time of simulating and measuring wishes that are ready."""
     from alphastrat.quant.execution import CostModel
     from strategies.quant.simulator import SimulationConfig
-    from strategies.quant.sweep import sweep_cube, wish_cube
+    from strategies.quant.sweep import sweep_wanted
+    from strategies.quant.wanted_sets import ready, wanted_sets
 
     config = SimulationConfig(periods_per_year=252.0, costs=CostModel(commission_bps=1.0))
-    cube = wish_cube("moving_average_cross", sets, panel, exits=config.exits)
-    return median_seconds(lambda: sweep_cube(panel, cube, config=config), 5)
+    lazy = wanted_sets("moving_average_cross", sets, panel, exits=config.exits)
+    wanted = ready(lazy.wishes(slice(0, len(sets))), lazy.priority, lazy.exits)
+    return median_seconds(lambda: sweep_wanted(panel, wanted, config=config), 5)
 
 
 def theirs(close: Any, opening: Any, chunk: int, *, measures: Callable[[Any], list[Any]]) -> Any:

@@ -12,12 +12,12 @@ from alphastrat.quant.types import BoolArray, FloatArray
 from strategies.quant import registry
 from strategies.quant.panel import Panel
 from strategies.quant.simulator import SimulationConfig
-from strategies.quant.sweep import SweepResult, sweep_cube, wish_cube
+from strategies.quant.sweep import SweepResult, sweep
 from strategies.quant.sweep_kernel import METRICS
-from strategies.quant.wish_rows import parameter_columns
+from strategies.quant.wanted_sets import EXIT_NAMES as EXIT_NAMES
+from strategies.quant.wish_rows import consistent_sets, parameter_columns
 
 N_BLOCKS = 16
-EXIT_NAMES = ("stop_loss", "take_profit", "trailing_stop", "max_bars", "cooldown_bars")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,15 +111,15 @@ def accepted(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> BoolArray:
         As `accepts` says of each.
     """
     cls = registry.plugin(ground.key)
-    if varied and hasattr(cls, "are_consistent"):
+    if varied and hasattr(cls, "wish_rows"):
         whole = [
             {n: value for n, value in {**ground.fixed, **own}.items() if n not in EXIT_NAMES}
             for own in varied
         ]
         columns = parameter_columns(cls, whole)
-        if columns is not None:
-            answer: BoolArray = cls.are_consistent(columns)
-            return answer
+        consistent = None if columns is None else consistent_sets(cls, columns)
+        if consistent is not None:
+            return consistent
     return np.array([ground.accepts(own) for own in varied], np.bool_)
 
 
@@ -173,9 +173,12 @@ def simulate_sets(
     SweepResult
         One entry per set.
     """
-    whole = [{**ground.fixed, **own} for own in varied]
-    cube = wish_cube(ground.key, whole, ground.history, exits=ground.config.exits)
-    inside = cube.window(ground.offset, ground.history.n_bars)
-    return sweep_cube(
-        ground.period, inside, config=ground.config, n_blocks=N_BLOCKS, keep_returns=keep_returns
+    return sweep(
+        ground.key,
+        [{**ground.fixed, **own} for own in varied],
+        ground.history,
+        config=ground.config,
+        first=ground.offset,
+        n_blocks=N_BLOCKS,
+        keep_returns=keep_returns,
     )

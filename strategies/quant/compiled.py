@@ -52,23 +52,63 @@ def compiled(function: Function) -> Function:
     return _dispatcher(function)
 
 
-def compiled_wide(function: Function) -> Function:
-    """Compile a loop over finite numbers so that it takes several of them at a time.
+def compiled_bare(function: Function) -> Function:
+    """Compile a function that allocates nothing, so that it counts no references either.
 
-    Sums may be added up in another order, which is the same order every time. Dividing by zero
-    gives infinity or NaN.
+    Counting is what short functions that pass arrays on would spend their time with, and two
+    threads would wait for each other at the counter of an array that they share. numba refuses a
+    function that allocates, and one that calls such a function.
 
     Parameters
     ----------
     function : callable
-        As for `compiled`.
+        As for `compiled`; it may look at parts of arrays.
 
     Returns
     -------
     callable
         As for `compiled`.
     """
-    return _dispatcher(function, fastmath={"reassoc", "nnan", "nsz"}, error_model="numpy")
+    return _dispatcher(function, _nrt=False)
+
+
+def compiled_elementwise(function: Function) -> Function:
+    """Compile a loop whose steps do not depend on each other, several of which are done at a time.
+
+    Count from 0 to the length of a slice: an index that might be negative would have to be looked
+    at one by one. Dividing by zero gives infinity or NaN.
+
+    Parameters
+    ----------
+    function : callable
+        As for `compiled_bare`.
+
+    Returns
+    -------
+    callable
+        As for `compiled`.
+    """
+    return _dispatcher(function, error_model="numpy", _nrt=False)
+
+
+def compiled_wide(function: Function) -> Function:
+    """Compile a loop that sums up finite numbers, several of them at a time.
+
+    They may be added up in another order, which is the same order every time. Otherwise as
+    `compiled_elementwise`.
+
+    Parameters
+    ----------
+    function : callable
+        As for `compiled_bare`.
+
+    Returns
+    -------
+    callable
+        As for `compiled`.
+    """
+    fast = {"reassoc", "nnan", "nsz"}
+    return _dispatcher(function, fastmath=fast, error_model="numpy", _nrt=False)
 
 
 def _dispatcher(function: Any, **options: Any) -> Any:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphastrat.quant import execution
 from alphastrat.quant.types import FloatArray, IntArray
-from strategies.quant.compiled import compiled
+from strategies.quant import orders
+from strategies.quant.compiled import compiled, compiled_bare
+from strategies.quant.orders import Terms as Terms
 from strategies.quant.signals import WishArray, next_position
 
 
@@ -48,22 +49,6 @@ class Wanted(NamedTuple):
     wishes: WishArray
     weights: FloatArray
     priority: FloatArray
-
-
-class Terms(NamedTuple):
-    """Scalars of the account and its costs; units as in `execution.CostModel`."""
-
-    cash: float
-    mode: int
-    granularity: float
-    leverage: float
-    slippage_bps: float
-    slippage_volatility: float
-    per_share: float
-    commission_bps: float
-    minimum: float
-    borrow_bps: float
-    years_per_bar: float
 
 
 class Outcome(NamedTuple):
@@ -107,17 +92,9 @@ TRIP_COLUMNS = (
 )
 N_FILLS, N_TRIPS, N_DENIED, N_PARTIAL, IS_RUINED = range(5)
 N_COUNTS = 5
-DUST = 1e-9
 
 # IntEnum members are not numba constants; plain ints are.
 _ENTRY, _SIGNAL, _REVERSAL, _TIME, _STOP, _TARGET, _TRAILING, _RUIN = (int(r) for r in Reason)
-_EQUITY, _CASH, _QUANTITY_MODE, _RISK = range(4)
-
-_fill_price = compiled(execution.fill_price)
-_commission = compiled(execution.commission)
-borrow_cost = compiled(execution.borrow_cost)
-_affordable = compiled(execution.affordable_quantity)
-_stop_fill = compiled(execution.stop_fill)
 
 
 @compiled
@@ -163,7 +140,7 @@ def run(market: Market, wanted: Wanted, terms: Terms, exits: FloatArray, out: Ou
     _write_open(market, out)
 
 
-@compiled
+@compiled_bare
 def _is_due(quantity: float, wish: int, held: float, max_bars: float) -> bool:
     if quantity == 0.0:
         return wish != 0 and next_position(0, wish) != 0
@@ -171,13 +148,13 @@ def _is_due(quantity: float, wish: int, held: float, max_bars: float) -> bool:
     return held >= max_bars or (wish != 0 and next_position(side, wish) != side)
 
 
-@compiled
+@compiled_bare
 def _write_open(market: Market, out: Outcome) -> None:
     for j in range(out.book.shape[0]):
         out.open_trips[j, 4] = 0.0
         if out.book[j, QUANTITY] != 0.0:
             price = market.close[int(out.book[j, LAST]), j]
-            _write_trip(out.open_trips[j], j, -1, price, 0.0, 0.0, -1, out.book[j])
+            _write_trip(out.open_trips, j, j, -1, price, 0.0, 0.0, -1, out.book)
 
 
 @compiled
@@ -191,16 +168,15 @@ def at_open(
     out: Outcome,
 ) -> float:
     """Return the cash after a bar's open: exits first, then entries."""
-    n_entries = 0
+    book, ruined, n_entries = out.book, out.counts[IS_RUINED], 0
     for j in range(market.open.shape[1]):
         price = market.open[t, j]
         if np.isnan(price):
             continue
-        side = int(np.sign(out.book[j, QUANTITY]))
-        target, reason = side_wanted(
-            side, wanted.wishes[int(out.book[j, LAST]), j], exits, out.book[j], out.counts
-        )
-        out.book[j, TARGET] = target
+        quantity, wish = book[j, QUANTITY], wanted.wishes[int(book[j, LAST]), j]
+        side = int(np.sign(quantity))
+        target, reason = _side(side, wish, exits[MAX_BARS], book[j, HELD], book[j, COOL], ruined)
+        book[j, TARGET] = target
         if target == side:
             continue
         if side != 0:
@@ -217,12 +193,19 @@ def side_wanted(
     side: int, wish: int, exits: FloatArray, book: FloatArray, counts: IntArray
 ) -> tuple[int, int]:
     """Return the side wanted at the next open, and why a position leaves."""
-    if counts[IS_RUINED] != 0:
+    return _side(side, wish, exits[MAX_BARS], book[HELD], book[COOL], counts[IS_RUINED])
+
+
+@compiled_bare
+def _side(
+    side: int, wish: int, max_bars: float, held: float, cool: float, ruined: int
+) -> tuple[int, int]:
+    if ruined != 0:
         return 0, _RUIN
     target = next_position(side, wish)
-    if target == side and side != 0 and exits[MAX_BARS] > 0 and book[HELD] >= exits[MAX_BARS]:
+    if target == side and side != 0 and max_bars > 0 and held >= max_bars:
         return 0, _TIME
-    if side == 0 and book[COOL] > 0:
+    if side == 0 and cool > 0:
         return 0, _SIGNAL
     return target, _SIGNAL if target == 0 else _REVERSAL
 
@@ -238,57 +221,45 @@ def _enter_all(
     exits: FloatArray,
     out: Outcome,
 ) -> float:
-    n_assets = market.open.shape[1]
+    book = out.book
+    order, strength, n_found = np.empty(n_entries, np.int64), np.empty(n_entries), 0
     equity, gross = cash, 0.0
-    for j in range(n_assets):
-        price = market.open[t, j]
-        if np.isnan(price):
-            price = market.close[int(out.book[j, LAST]), j]
-        if out.book[j, QUANTITY] == 0.0:
-            continue
-        value = out.book[j, QUANTITY] * price
-        equity += value
-        gross += abs(value)
+    for j in range(market.open.shape[1]):
+        quantity, price = book[j, QUANTITY], market.open[t, j]
+        if quantity != 0.0:
+            if np.isnan(price):
+                price = market.close[int(book[j, LAST]), j]
+            equity += quantity * price
+            gross += abs(quantity * price)
+        elif book[j, TARGET] != 0.0 and not np.isnan(price):
+            _insert(j, wanted.priority[int(book[j, LAST]), j], n_found, order, strength)
+            n_found += 1
     free = terms.leverage * equity - gross
-    for j in _entering(t, n_entries, market, wanted.priority, out.book):
-        before = cash
+    for k in range(n_found):
+        j, before = order[k], cash
         cash += enter(t, j, equity, free, market, wanted, terms, exits, out)
-        free -= _spent(before - cash, out.book[j])
+        free -= _spent(before - cash, book[j, QUANTITY], book[j, ENTRY_PRICE])
     return cash
 
 
-@compiled
-def _entering(
-    t: int, n_entries: int, market: Market, priority: FloatArray, book: FloatArray
-) -> IntArray:
-    """Return the assets to be entered, the strongest first, equal ones in their own order."""
-    order, strength = np.empty(n_entries, np.int64), np.empty(n_entries)
-    n = 0
-    for j in range(book.shape[0]):
-        is_wanted = book[j, TARGET] != 0 and book[j, QUANTITY] == 0.0
-        if not is_wanted or np.isnan(market.open[t, j]):
-            continue
-        own = priority[int(book[j, LAST]), j]
-        own = -np.inf if np.isnan(own) else own
-        place = n
-        # Few enter at one open: numba's own sort takes longer to compile than the rest of this.
-        while place > 0 and strength[place - 1] < own:
-            order[place], strength[place] = order[place - 1], strength[place - 1]
-            place -= 1
-        order[place], strength[place] = j, own
-        n += 1
-    return order[:n]
+@compiled_bare
+def _insert(j: int, own: float, place: int, order: IntArray, strength: FloatArray) -> None:
+    """Put an asset behind those that are as strong; `place` of them are in order already."""
+    own = -np.inf if np.isnan(own) else own
+    # Few enter at one open: numba's own sort takes longer to compile than the rest of this.
+    while place > 0 and strength[place - 1] < own:
+        order[place], strength[place] = order[place - 1], strength[place - 1]
+        place -= 1
+    order[place], strength[place] = j, own
 
 
-@compiled
-def _spent(paid: float, book: FloatArray) -> float:
+@compiled_bare
+def _spent(paid: float, quantity: float, entry_price: float) -> float:
     # A short sale brings cash in, yet it ties up as much as a purchase would.
-    if book[QUANTITY] < 0:
-        return paid - 2.0 * book[QUANTITY] * book[ENTRY_PRICE]
-    return paid
+    return paid - 2.0 * quantity * entry_price if quantity < 0 else paid
 
 
-@compiled
+@compiled_bare
 def enter(
     t: int,
     j: int,
@@ -301,85 +272,56 @@ def enter(
     out: Outcome,
 ) -> float:
     """Open the position that the book wants and return what that brings in, below 0 for a long."""
-    book = out.book[j]
-    side, last, price = int(book[TARGET]), int(book[LAST]), market.open[t, j]
-    fill = _slipped(price, side, market.volatility[int(book[LAST]), j], terms)
-    full = _wanted_quantity(fill, equity, terms, exits, wanted.weights[last, j])
-    possible = _affordable(
-        max(free, 0.0), fill, terms.per_share, terms.commission_bps, terms.minimum
+    book, counts = out.book, out.counts
+    side, last, price = int(book[j, TARGET]), int(book[j, LAST]), market.open[t, j]
+    quantity, fill, paid, is_partial = orders.entry(
+        price,
+        side,
+        equity,
+        free,
+        market.volatility[last, j],
+        wanted.weights[last, j],
+        exits[STOP_LOSS],
+        terms,
     )
-    quantity = _whole_lots(min(full, possible), terms.granularity)
-    # Rounding leaves a trace of cash after everything was spent; it is not worth a position.
-    if not quantity * fill > DUST * abs(equity):
-        out.counts[N_DENIED] += 1
+    if quantity == 0.0:
+        counts[N_DENIED] += 1
         return 0.0
-    if quantity < _whole_lots(full, terms.granularity) * (1.0 - 1e-9):
-        out.counts[N_PARTIAL] += 1
-    paid = _commission(quantity, fill, terms.per_share, terms.commission_bps, terms.minimum)
+    if is_partial:
+        counts[N_PARTIAL] += 1
     slippage = abs(fill - price) * quantity
-    book[QUANTITY] = side * quantity
-    book[ENTRY_PRICE] = book[PEAK] = book[WORST] = book[BEST] = fill
-    book[ENTRY_BAR], book[HELD], book[COOL] = t, 0.0, 0.0
-    book[PAID], book[SLIPPED], book[BORROWED] = paid, slippage, 0.0
-    _write_fill(t, j, side * quantity, fill, paid, slippage, _ENTRY, out)
+    book[j, QUANTITY] = side * quantity
+    book[j, ENTRY_PRICE] = book[j, PEAK] = book[j, WORST] = book[j, BEST] = fill
+    book[j, ENTRY_BAR], book[j, HELD], book[j, COOL] = t, 0.0, 0.0
+    book[j, PAID], book[j, SLIPPED], book[j, BORROWED] = paid, slippage, 0.0
+    _write_fill(t, j, side * quantity, fill, paid, slippage, _ENTRY, out.fills, counts)
     return -side * quantity * fill - paid
 
 
-@compiled
-def _wanted_quantity(
-    fill: float, equity: float, terms: Terms, exits: FloatArray, weight: float
-) -> float:
-    if not weight > 0.0 or not equity > 0.0:
-        return 0.0
-    if terms.mode == _QUANTITY_MODE:
-        return weight
-    if terms.mode == _RISK:
-        return equity * weight / (fill * exits[STOP_LOSS])
-    budget = weight if terms.mode == _CASH else weight * equity
-    return _affordable(budget, fill, terms.per_share, terms.commission_bps, terms.minimum)
-
-
-@compiled
-def _whole_lots(quantity: float, granularity: float) -> float:
-    if granularity <= 0.0:
-        return quantity
-    # The tolerance keeps 3 x 0.1 from becoming 2 lots of 0.1.
-    return np.floor(quantity / granularity + 1e-9) * granularity
-
-
-@compiled
-def _slipped(price: float, side: int, volatility: float, terms: Terms) -> float:
-    volatility = 0.0 if np.isnan(volatility) else volatility
-    return _fill_price(price, side, terms.slippage_bps, terms.slippage_volatility, volatility)
-
-
-@compiled
+@compiled_bare
 def leave(
     t: int, j: int, price: float, reason: int, market: Market, terms: Terms, out: Outcome
 ) -> float:
     """Close a position and return what that brings in."""
-    book = out.book[j]
-    quantity = book[QUANTITY]
-    side = -1 if quantity > 0 else 1
+    book, counts = out.book, out.counts
+    quantity = book[j, QUANTITY]
     # A limit order fills at its price; everything else is a market order once triggered.
-    fill = (
-        price
-        if reason == _TARGET
-        else _slipped(price, side, market.volatility[int(book[LAST]), j], terms)
-    )
-    paid = _commission(quantity, fill, terms.per_share, terms.commission_bps, terms.minimum)
+    fill = price
+    if reason != _TARGET:
+        side = -1 if quantity > 0 else 1
+        fill = orders.market_fill(price, side, market.volatility[int(book[j, LAST]), j], terms)
+    paid = orders.commission(quantity, fill, terms)
     slippage = abs(fill - price) * abs(quantity)
-    _excursion(book, fill)
-    if out.counts[N_TRIPS] < out.trips.shape[0]:
-        row = out.trips[out.counts[N_TRIPS]]
-        _write_trip(row, j, t, fill, paid, slippage, reason, book)
-    out.counts[N_TRIPS] += 1
-    _write_fill(t, j, -quantity, fill, paid, slippage, reason, out)
-    book[QUANTITY] = 0.0
+    _excursion(book, j, fill)
+    if counts[N_TRIPS] < out.trips.shape[0]:
+        _write_trip(out.trips, counts[N_TRIPS], j, t, fill, paid, slippage, reason, book)
+    counts[N_TRIPS] += 1
+    _write_fill(t, j, -quantity, fill, paid, slippage, reason, out.fills, counts)
+    book[j, QUANTITY] = 0.0
     return quantity * fill - paid
 
 
-@compiled
+@compiled_bare
 def within_bar(
     t: int, cash: float, market: Market, terms: Terms, exits: FloatArray, out: Outcome
 ) -> float:
@@ -392,14 +334,14 @@ def within_bar(
         if reason == 0:
             continue
         if book[ENTRY_BAR] != t:
-            _excursion(book, market.open[t, j])
+            _excursion(out.book, j, market.open[t, j])
         cash += leave(t, j, price, reason, market, terms, out)
         if reason != _TARGET and exits[COOLDOWN] > 0:
             book[COOL] = exits[COOLDOWN] + 1
     return cash
 
 
-@compiled
+@compiled_bare
 def _exit(t: int, j: int, market: Market, exits: FloatArray, book: FloatArray) -> tuple[float, int]:
     """`execution.exit_fill` with two stops: the nearer one binds."""
     side = 1 if book[QUANTITY] > 0 else -1
@@ -411,8 +353,8 @@ def _exit(t: int, j: int, market: Market, exits: FloatArray, book: FloatArray) -
     stop = trail if trails else fixed
     target = book[ENTRY_PRICE] * (1.0 + side * exits[TAKE_PROFIT])
     price, high, low = market.open[t, j], market.high[t, j], market.low[t, j]
-    stopped = _stop_fill(-side, stop, price, high, low)
-    reached = _stop_fill(side, target, price, high, low)
+    stopped = orders.stop_fill(-side, stop, price, high, low)
+    reached = orders.stop_fill(side, target, price, high, low)
     if reached == price and stopped != price:
         return reached, _TARGET
     if not np.isnan(stopped):
@@ -422,7 +364,7 @@ def _exit(t: int, j: int, market: Market, exits: FloatArray, book: FloatArray) -
     return np.nan, 0
 
 
-@compiled
+@compiled_bare
 def hold(t: int, j: int, market: Market, terms: Terms, book: FloatArray) -> float:
     """Follow a position through a bar and return what borrowing it costs."""
     high, low = market.high[t, j], market.low[t, j]
@@ -433,22 +375,22 @@ def hold(t: int, j: int, market: Market, terms: Terms, book: FloatArray) -> floa
         return 0.0
     book[j, WORST], book[j, BEST] = max(book[j, WORST], high), min(book[j, BEST], low)
     book[j, PEAK] = min(book[j, PEAK], low)
-    borrow = borrow_cost(
+    borrow = orders.borrow_cost(
         book[j, QUANTITY], market.close[t, j], terms.borrow_bps, terms.years_per_bar
     )
     book[j, BORROWED] += borrow
     return borrow
 
 
-@compiled
-def _excursion(book: FloatArray, price: float) -> None:
-    if book[QUANTITY] > 0:
-        book[WORST], book[BEST] = min(book[WORST], price), max(book[BEST], price)
+@compiled_bare
+def _excursion(book: FloatArray, j: int, price: float) -> None:
+    if book[j, QUANTITY] > 0:
+        book[j, WORST], book[j, BEST] = min(book[j, WORST], price), max(book[j, BEST], price)
     else:
-        book[WORST], book[BEST] = max(book[WORST], price), min(book[BEST], price)
+        book[j, WORST], book[j, BEST] = max(book[j, WORST], price), min(book[j, BEST], price)
 
 
-@compiled
+@compiled_bare
 def _write_fill(
     t: int,
     j: int,
@@ -457,18 +399,20 @@ def _write_fill(
     paid: float,
     slippage: float,
     reason: int,
-    out: Outcome,
+    fills: FloatArray,
+    counts: IntArray,
 ) -> None:
-    if out.counts[N_FILLS] < out.fills.shape[0]:
-        row = out.fills[out.counts[N_FILLS]]
-        row[0], row[1], row[2], row[3] = t, j, quantity, price
-        row[4], row[5], row[6] = paid, slippage, reason
-    out.counts[N_FILLS] += 1
+    k = counts[N_FILLS]
+    if k < fills.shape[0]:
+        fills[k, 0], fills[k, 1], fills[k, 2], fills[k, 3] = t, j, quantity, price
+        fills[k, 4], fills[k, 5], fills[k, 6] = paid, slippage, reason
+    counts[N_FILLS] = k + 1
 
 
-@compiled
+@compiled_bare
 def _write_trip(
-    row: FloatArray,
+    trips: FloatArray,
+    k: int,
     j: int,
     t: int,
     price: float,
@@ -477,13 +421,13 @@ def _write_trip(
     reason: int,
     book: FloatArray,
 ) -> None:
-    quantity = book[QUANTITY]
+    quantity, entry = book[j, QUANTITY], book[j, ENTRY_PRICE]
     side = 1.0 if quantity > 0 else -1.0
-    entry = book[ENTRY_PRICE]
-    row[0], row[1], row[2], row[3], row[4] = j, side, book[ENTRY_BAR], t, abs(quantity)
-    row[5], row[6], row[7] = entry, price, book[PAID] + paid
-    row[8], row[9] = book[SLIPPED] + slippage, book[BORROWED]
-    row[10] = quantity * (price - entry) - row[7] - row[9]
-    row[11] = side * (book[WORST] / entry - 1.0)
-    row[12] = side * (book[BEST] / entry - 1.0)
-    row[13] = reason
+    commission, borrowed = book[j, PAID] + paid, book[j, BORROWED]
+    trips[k, 0], trips[k, 1], trips[k, 2], trips[k, 3] = j, side, book[j, ENTRY_BAR], t
+    trips[k, 4], trips[k, 5], trips[k, 6] = abs(quantity), entry, price
+    trips[k, 7], trips[k, 8], trips[k, 9] = commission, book[j, SLIPPED] + slippage, borrowed
+    trips[k, 10] = orders.trip_pnl(quantity, entry, price, commission, borrowed)
+    trips[k, 11] = side * (book[j, WORST] / entry - 1.0)
+    trips[k, 12] = side * (book[j, BEST] / entry - 1.0)
+    trips[k, 13] = reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -13,7 +13,30 @@ import pandas as pd
 from alphastrat.quant.bars import bar_values, check_bars
 from alphastrat.quant.types import FloatArray
 
-_memo: ContextVar[dict[Any, Any] | None] = ContextVar("indicator_memo", default=None)
+# Bytes after which everything is forgotten: thousands of sets may share next to nothing.
+MAX_BYTES = 64 * 2**20
+
+
+class _Memory:
+    """Values by key, each beside its source."""
+
+    def __init__(self) -> None:
+        self.values: dict[Any, tuple[Any, Any]] = {}
+        self.n_bytes = 0
+
+    def value(self, key: Any, source: Any, make: Callable[[], Any]) -> Any:
+        if key not in self.values:
+            made = make()
+            n_bytes = sum(array.nbytes for array in _arrays_of(made))
+            if self.n_bytes + n_bytes > MAX_BYTES:
+                self.values.clear()
+                self.n_bytes = 0
+            self.n_bytes += n_bytes
+            self.values[key] = (source, made)
+        return self.values[key][1]
+
+
+_memo: ContextVar[_Memory | None] = ContextVar("indicator_memo", default=None)
 
 
 class BarArrays(NamedTuple):
@@ -31,9 +54,9 @@ def memo() -> Iterator[None]:
     """Remember checked bars and indicator values until the block ends.
 
     A sweep asks for the same moving average thousands of times. Inside the block the bars must
-    not be changed in place; outside it nothing is remembered.
+    not be changed in place; outside it nothing is remembered. More than MAX_BYTES are not held.
     """
-    token = _memo.set({})
+    token = _memo.set(_Memory())
     try:
         yield
     finally:
@@ -85,9 +108,7 @@ def remembered(key: Any, source: Any, make: Callable[[], Any]) -> Any:
     memory = _memo.get()
     if memory is None:
         return make()
-    if key not in memory:
-        memory[key] = (source, make())
-    return memory[key][1]
+    return memory.value(key, source, make)
 
 
 def recalled(make: Callable[..., Any], source: FloatArray, *params: float) -> Any:
@@ -110,7 +131,8 @@ def recalled(make: Callable[..., Any], source: FloatArray, *params: float) -> An
     memory = _memo.get()
     if memory is None:
         return make(source, *params)
-    key = (make, id(source), params)
-    if key not in memory:
-        memory[key] = (source, make(source, *params))
-    return memory[key][1]
+    return memory.value((make, id(source), params), source, lambda: make(source, *params))
+
+
+def _arrays_of(made: Any) -> Iterable[Any]:
+    return made if isinstance(made, tuple) else (made,)

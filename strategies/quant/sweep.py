@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,24 +14,11 @@ from alphastrat.quant.types import FloatArray
 from strategies.quant.exits import ExitRules
 from strategies.quant.memo import memo
 from strategies.quant.panel import Panel, as_panel
-from strategies.quant.registry import build, plugin
-from strategies.quant.signals import WishArray, panel_signals
-from strategies.quant.simulator import (
-    Bars,
-    SimulationConfig,
-    market_arrays,
-    outcome_arrays,
-    sizing_weights,
-    terms,
-)
-from strategies.quant.sweep_kernel import METRICS, Float32Array, run_all
-from strategies.quant.wish_rows import WishRows, parameter_columns
-
-# Sets whose wishes are computed one by one and held at a time, and those that come as rows.
-CHUNK = 256
-ROW_CHUNK = 4096
-# Sets that a thread takes at a time: their wishes stay in its cache.
-SPAN = 64
+from strategies.quant.signals import WishArray
+from strategies.quant.simulator import Bars, SimulationConfig
+from strategies.quant.sweep_engine import SweepEngine
+from strategies.quant.sweep_kernel import METRICS, Float32Array
+from strategies.quant.wanted_sets import WantedSets, bytes_per_set, chunk_size, ready, wanted_sets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +100,7 @@ def sweep(
     bars: Bars,
     *,
     config: SimulationConfig,
+    first: int = 0,
     n_blocks: int = 16,
     keep_returns: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -132,6 +118,8 @@ def sweep(
         OHLCV bars.
     config : SimulationConfig
         Account, costs and rules.
+    first : int
+        Row of the first bar that is traded; those before it are history for the indicators.
     n_blocks : int
         Blocks of returns that are summed for CSCV.
     keep_returns : bool
@@ -150,16 +138,17 @@ def sweep(
         If a parameter set is not accepted by the plug-in.
     """
     panel = as_panel(bars)
-    engine = _Engine(panel, config, n_blocks)
+    inside = panel.window(first, panel.n_bars)
+    engine = SweepEngine(inside, config, n_blocks, keep_returns=keep_returns)
     n_done = 0
     with memo():
-        for chunk in _chunks(parameter_sets, _chunk_size(key, panel)):
-            wanted = _wanted_sets(key, chunk, panel, config.exits)
-            engine.run(wanted, keep_returns=keep_returns)
+        for chunk in _chunks(parameter_sets, chunk_size(key, panel)):
+            wanted = wanted_sets(key, chunk, panel, exits=config.exits)
+            engine.run(wanted.window(first, panel.n_bars))
             n_done += len(chunk)
             if progress is not None:
                 progress(n_done)
-    return engine.result(keep_returns=keep_returns)
+    return _result(engine)
 
 
 def sweep_wishes(
@@ -203,26 +192,24 @@ def sweep_wishes(
             f"wishes of shape {wishes.shape} do not belong to {panel.n_bars} bars of "
             f"{panel.n_assets} instruments"
         )
-    engine = _Engine(panel, config, n_blocks)
     rules = [config.exits] * len(cube) if exits is None else exits
     levels = np.array([rule.as_array() for rule in rules]).reshape(len(cube), 5)
-    priority = np.ones((1, panel.n_bars, panel.n_assets))
-    engine.run(_whole(WishCube(cube, priority, levels)), keep_returns=keep_returns)
-    return engine.result(keep_returns=keep_returns)
+    wanted = ready(cube, np.ones((1, panel.n_bars, panel.n_assets)), levels)
+    return sweep_wanted(panel, wanted, config=config, n_blocks=n_blocks, keep_returns=keep_returns)
 
 
-def sweep_cube(
+def sweep_wanted(
     panel: Panel,
-    cube: WishCube,
+    wanted: WantedSets,
     *,
     config: SimulationConfig,
     n_blocks: int = 16,
     keep_returns: bool = False,
 ) -> SweepResult:
-    """Simulate a cube of wishes, see `sweep_wishes`."""
-    engine = _Engine(panel, config, n_blocks)
-    engine.run(_whole(cube), keep_returns=keep_returns)
-    return engine.result(keep_returns=keep_returns)
+    """Simulate the wishes of `wanted_sets`, see `sweep_wishes`."""
+    engine = SweepEngine(panel, config, n_blocks, keep_returns=keep_returns)
+    engine.run(wanted)
+    return _result(engine)
 
 
 def estimate_sweep(
@@ -256,157 +243,11 @@ def estimate_sweep(
     sweep(key, trial, panel, config=config)
     seconds = (clock() - started) / max(len(trial), 1) * len(parameter_sets)
     cells = panel.n_bars * panel.n_assets
-    chunk = min(CHUNK, len(parameter_sets)) * cells * (1 + 8 * (panel.n_assets > 1))
+    chunk = min(chunk_size(key, panel), len(parameter_sets)) * bytes_per_set(panel)
     results = len(parameter_sets) * 8 * (len(METRICS) + 2 * 16)
     kept = len(parameter_sets) * panel.n_bars * 4 if keep_returns else 0
     scratch = panel.n_bars * 8 * (2 + 21 * panel.n_assets) + cells * 8 * 12
     return SweepEstimate(len(parameter_sets), seconds, chunk + results + kept + scratch)
-
-
-_EXIT_NAMES = frozenset(("stop_loss", "take_profit", "trailing_stop", "max_bars", "cooldown_bars"))
-
-
-class WishCube(NamedTuple):
-    """Wishes of many parameter sets on the same bars.
-
-    Attributes
-    ----------
-    wishes : ndarray of uint8, shape (n_sets, n_bars, n_assets)
-        Bit fields.
-    priority : ndarray of shape (n_sets, n_bars, n_assets)
-        Strengths; first dimension 1 for a single instrument, where it decides nothing.
-    exits : ndarray of shape (n_sets, 5)
-        As `ExitRules.as_array`.
-    """
-
-    wishes: WishArray
-    priority: FloatArray
-    exits: FloatArray
-
-    def window(self, start: int, stop: int) -> WishCube:
-        """Return the bars `start` (inclusive) to `stop` (exclusive)."""
-        return WishCube(
-            np.ascontiguousarray(self.wishes[:, start:stop]),
-            np.ascontiguousarray(self.priority[:, start:stop]),
-            self.exits,
-        )
-
-
-def wish_cube(
-    key: str,
-    parameter_sets: Sequence[Mapping[str, Any]],
-    panel: Panel,
-    *,
-    exits: ExitRules,
-) -> WishCube:
-    """Return the wishes of a plug-in for many parameter sets.
-
-    Parameters
-    ----------
-    key, parameter_sets
-        As in `sweep`.
-    panel : Panel
-        Bars.
-    exits : ExitRules
-        Used where a set does not replace them.
-
-    Returns
-    -------
-    WishCube
-        One layer per set.
-    """
-    with memo():
-        return _cube(key, parameter_sets, panel, exits)
-
-
-class _WantedSets(NamedTuple):
-    """Wishes of sets, asked for a span at a time; priority and exits as in `WishCube`."""
-
-    wishes: WishRows
-    priority: FloatArray
-    exits: FloatArray
-
-
-def _whole(cube: WishCube) -> _WantedSets:
-    return _WantedSets(lambda span: cube.wishes[span], cube.priority, cube.exits)
-
-
-def _wanted_sets(
-    key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules
-) -> _WantedSets:
-    found = _rows(key, chunk, panel)
-    if found is None:
-        return _whole(_one_by_one(key, chunk, panel, exits))
-    priority = np.ones((1, panel.n_bars, 1))
-    levels = _all_exit_levels(chunk, exits)
-    return _WantedSets(lambda span: found(span)[:, :, None], priority, levels)
-
-
-def _rows(key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel) -> WishRows | None:
-    """Return the wishes as rows, where the plug-in and the sets allow it."""
-    cls = plugin(key)
-    if panel.n_assets != 1 or not hasattr(cls, "wish_rows") or not panel.has_bar.all():
-        return None
-    has_exits = not _EXIT_NAMES.isdisjoint(chunk[0])
-    own = [_without_exits(params) for params in chunk] if has_exits else chunk
-    columns = parameter_columns(cls, own)
-    if columns is None or not cls.are_consistent(columns).all():
-        return None
-    answer: WishRows = cls.wish_rows(panel.bars(panel.symbols[0]), columns)
-    return answer
-
-
-def _without_exits(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    if _EXIT_NAMES.isdisjoint(params):
-        return params
-    return {name: value for name, value in params.items() if name not in _EXIT_NAMES}
-
-
-def _all_exit_levels(chunk: Sequence[Mapping[str, Any]], exits: ExitRules) -> FloatArray:
-    levels = np.tile(exits.as_array(), (len(chunk), 1))
-    if not _EXIT_NAMES.isdisjoint(set().union(*chunk)):
-        for i, params in enumerate(chunk):
-            levels[i] = _exit_levels(params, exits)
-    return levels
-
-
-def _cube(key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules) -> WishCube:
-    found = _rows(key, chunk, panel) if chunk else None
-    if found is None:
-        return _one_by_one(key, chunk, panel, exits)
-    wishes = np.empty((len(chunk), panel.n_bars, 1), np.uint8)
-
-    def fill(span: slice) -> None:
-        wishes[span, :, 0] = found(span)
-
-    _in_threads(fill, len(chunk))
-    return WishCube(wishes, np.ones((1, panel.n_bars, 1)), _all_exit_levels(chunk, exits))
-
-
-def _one_by_one(
-    key: str, chunk: Sequence[Mapping[str, Any]], panel: Panel, exits: ExitRules
-) -> WishCube:
-    # Built once, so that the memo knows the frame again.
-    single = panel.bars(panel.symbols[0]) if panel.n_assets == 1 else None
-    shape = (len(chunk), panel.n_bars, panel.n_assets)
-    wishes = np.empty(shape, np.uint8)
-    # Priority decides only between instruments.
-    n_priorities = len(chunk) if panel.n_assets > 1 else 1
-    priority = np.ones((n_priorities, panel.n_bars, panel.n_assets))
-    for i, params in enumerate(chunk):
-        strategy = build(key, _without_exits(params))
-        if single is not None and not hasattr(strategy, "panel_signals"):
-            wishes[i, :, 0] = strategy.signals(single).wishes
-        else:
-            signals = panel_signals(strategy, panel)
-            wishes[i], priority[i % n_priorities] = signals.wishes, signals.strength
-    return WishCube(wishes, priority, _all_exit_levels(chunk, exits))
-
-
-def _exit_levels(params: Mapping[str, Any], exits: ExitRules) -> FloatArray:
-    changed = {name: params[name] for name in _EXIT_NAMES if name in params}
-    kept = {name: getattr(exits, name) for name in _EXIT_NAMES}
-    return ExitRules(**{**kept, **changed}).as_array()
 
 
 def _chunks(
@@ -417,75 +258,12 @@ def _chunks(
         yield chunk
 
 
-def _chunk_size(key: str, panel: Panel) -> int:
-    is_in_rows = panel.n_assets == 1 and hasattr(plugin(key), "wish_rows")
-    return ROW_CHUNK if is_in_rows else CHUNK
-
-
-def _in_threads(work: Callable[[slice], None], n_sets: int) -> None:
-    """Go through spans of sets on every core; they are independent, so no split matters."""
-    spans = [slice(start, min(start + SPAN, n_sets)) for start in range(0, n_sets, SPAN)]
-    n_threads = min(os.cpu_count() or 1, len(spans))
-    if n_threads < 2:
-        for span in spans:
-            work(span)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(work, spans))
-
-
-class _Engine:
-    """Runs sets on the same market and collects their metrics."""
-
-    def __init__(self, panel: Panel, config: SimulationConfig, n_blocks: int) -> None:
-        self.market = market_arrays(panel)
-        self.weights = sizing_weights(panel, config)
-        self.terms = terms(config)
-        self.periods_per_year = float(config.periods_per_year)
-        self.edges = np.linspace(0, panel.n_bars, n_blocks + 1).astype(np.int64)
-        self.parts: list[tuple[FloatArray, FloatArray, FloatArray, Float32Array]] = []
-
-    def run(self, wanted: _WantedSets, *, keep_returns: bool) -> None:
-        n_sets, n_bars = len(wanted.exits), len(self.market.close)
-        n_blocks = len(self.edges) - 1
-        part = (
-            np.empty((n_sets, len(METRICS))),
-            np.empty((n_sets, n_blocks)),
-            np.empty((n_sets, n_blocks)),
-            np.empty((n_sets, n_bars if keep_returns else 0), np.float32),
-        )
-        _in_threads(lambda span: self._run_span(wanted, part, span), n_sets)
-        self.parts.append(part)
-
-    def _run_span(self, wanted: _WantedSets, part: tuple[Any, ...], span: slice) -> None:
-        n_bars, n_assets = self.market.close.shape
-        run_all(
-            self.market,
-            wanted.wishes(span),
-            self.weights,
-            wanted.priority if len(wanted.priority) == 1 else wanted.priority[span],
-            self.terms,
-            wanted.exits[span],
-            outcome_arrays(n_bars, n_assets, 3 * n_bars * n_assets),
-            self.edges,
-            self.periods_per_year,
-            *(array[span] for array in part),
-        )
-
-    def result(self, *, keep_returns: bool) -> SweepResult:
-        n_blocks, n_bars = len(self.edges) - 1, len(self.market.close)
-        empty = (
-            np.empty((0, len(METRICS))),
-            np.empty((0, n_blocks)),
-            np.empty((0, n_blocks)),
-            np.empty((0, n_bars if keep_returns else 0), np.float32),
-        )
-        stacked = [np.concatenate(part) for part in zip(empty, *self.parts, strict=True)]
-        metrics, sums, squares, returns = stacked
-        return SweepResult(
-            **{name: metrics[:, k].copy() for k, name in enumerate(METRICS)},
-            block_sums=sums,
-            block_squares=squares,
-            block_sizes=np.diff(self.edges).astype(np.float64),
-            returns=returns.astype(np.float32) if keep_returns else None,
-        )
+def _result(engine: SweepEngine) -> SweepResult:
+    metrics, sums, squares, returns = engine.result()
+    return SweepResult(
+        **{name: metrics[:, k].copy() for k, name in enumerate(METRICS)},
+        block_sums=sums,
+        block_squares=squares,
+        block_sizes=np.diff(engine.edges).astype(np.float64),
+        returns=returns if engine.keeps_returns else None,
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from alphastrat.quant.types import BoolArray, FloatArray
-from strategies.quant import kernel
-from strategies.quant.compiled import compiled, compiled_wide
+from alphastrat.quant.types import FloatArray, IntArray
+from strategies.quant import kernel, orders
+from strategies.quant.compiled import compiled, compiled_bare, compiled_elementwise, compiled_wide
 from strategies.quant.signals import WishArray, next_position
 
 METRICS = (
@@ -24,9 +26,31 @@ METRICS = (
 )
 
 # Bars whose lowest and highest equity are looked at before each of them is.
-STRETCH = 32
+STRETCH = 64
+# Wishes that are looked at together for one that matters.
+SCANNED = 32
 
 Float32Array = npt.NDArray[np.float32]
+
+
+class Tally(NamedTuple):
+    """What an account did, summed up: closes with a position, closed round trips, value traded."""
+
+    n_exposed: int
+    n_trips: int
+    n_wins: int
+    gained: float
+    lost: float
+    traded: float
+
+
+class Series(NamedTuple):
+    """One instrument without gaps and the sizing weights, arrays of shape (n_bars,)."""
+
+    open: FloatArray
+    close: FloatArray
+    volatility: FloatArray
+    weights: FloatArray
 
 
 @compiled
@@ -38,7 +62,7 @@ def run_all(
     terms: kernel.Terms,
     exits: FloatArray,
     out: kernel.Outcome,
-    edges: npt.NDArray[np.int64],
+    edges: IntArray,
     periods_per_year: float,
     metrics: FloatArray,
     sums: FloatArray,
@@ -46,201 +70,243 @@ def run_all(
     returns: Float32Array,
 ) -> None:
     """Simulate every set of wishes and write one row of metrics and block sums for each."""
-    due = _due_wishes()
     is_plain = market.close.shape[1] == 1 and not np.isnan(market.close).any()
+    series = Series(
+        market.open.ravel(), market.close.ravel(), market.volatility.ravel(), weights.ravel()
+    )
     rows = wishes.reshape(wishes.shape[0], -1)
+    bits, limits = out.equity.view(np.int64), np.empty(2)
+    limit_bits = limits.view(np.int64)
     for i in range(wishes.shape[0]):
-        wanted = kernel.Wanted(wishes[i], weights, priority[i % priority.shape[0]])
-        has_exits = not np.isnan(exits[i, : kernel.MAX_BARS]).all() or exits[i, kernel.MAX_BARS] > 0
-        if is_plain and not has_exits:
-            n_exposed = _run_plain(market, wanted, rows[i], terms, exits[i], due, out)
+        if is_plain and not _acts_within_bars(exits, i):
+            tally = _walk(series, rows[i], terms, exits[i, kernel.MAX_BARS], out.equity)
         else:
+            wanted = kernel.Wanted(wishes[i], weights, priority[i % priority.shape[0]])
             kernel.run(market, wanted, terms, exits[i], out)
-            n_exposed = _exposed_bars(out.positions)
-        metrics[i, 8] = n_exposed / out.equity.size
-        metrics[i, 4] = _deepest_fall(out.equity, terms.cash)
+            tally = _tally(out)
         _blocks(out.equity, terms.cash, edges, sums[i], squares[i])
-        _measure(out, terms.cash, periods_per_year, sums[i].sum(), squares[i].sum(), metrics[i])
+        _measure(tally, out.equity, terms, periods_per_year, sums[i], squares[i], metrics[i])
+        metrics[i, 4] = _deepest_fall(out.equity, bits, limits, limit_bits, terms.cash)
         if returns.shape[1] > 0:
-            before = terms.cash
-            for t in range(out.equity.size):
-                returns[i, t] = out.equity[t] / before - 1.0
-                before = out.equity[t]
+            _keep_returns(out.equity, terms.cash, returns[i])
 
 
-@compiled
-def _due_wishes() -> BoolArray:
-    """Return which wishes change which side: row side + 1, column the wish."""
-    due = np.zeros((3, 256), np.bool_)
-    for side in range(-1, 2):
-        for wish in range(16):
-            due[side + 1, wish] = next_position(side, wish) != side
-    return due
+@compiled_bare
+def _acts_within_bars(exits: FloatArray, i: int) -> bool:
+    n_rules = 0
+    for k in range(kernel.MAX_BARS):
+        n_rules += int(not np.isnan(exits[i, k]))
+    return n_rules > 0
 
 
-@compiled
-def _run_plain(
-    market: kernel.Market,
-    wanted: kernel.Wanted,
-    wishes: WishArray,
-    terms: kernel.Terms,
-    exits: FloatArray,
-    due: BoolArray,
-    out: kernel.Outcome,
-) -> int:
-    """Do as `kernel.run` for one instrument without gaps whose positions leave by wishes alone.
+@compiled_bare
+def _walk(
+    series: Series, wishes: WishArray, terms: kernel.Terms, max_bars: float, equity: FloatArray
+) -> Tally:
+    """Do as `kernel.run` for one instrument without gaps and without stops within bars.
 
-    Nothing happens between two wishes that are due, so those bars are marked in one go. Returns
-    the number of closes with a position; excursions, positions and cash are not written.
+    Nothing happens between two wishes that are due, so those bars are marked in one go.
     """
-    book, counts = out.book, out.counts
-    book[:], counts[:] = 0.0, 0
-    n_bars, n_exposed, start, cash = wishes.size, 0, 0, terms.cash
+    n_bars, start, cash, quantity = wishes.size, 0, terms.cash, 0.0
+    n_exposed, n_trips, n_wins = 0, 0, 0
+    gained, lost, traded, price, paid = 0.0, 0.0, 0.0, 0.0, 0.0
+    longest = int(max_bars) if max_bars > 0.0 else n_bars
     while start < n_bars:
-        quantity = book[0, kernel.QUANTITY]
         side = int(np.sign(quantity))
-        stop = min(_next_due(wishes, start, due[side + 1]) + 1, n_bars)
-        if quantity < 0.0 and terms.borrow_bps > 0.0:
-            cash, stop = _mark_borrowed(market.close, start, stop, cash, terms, out)
+        due = _next_due(wishes, start, side)
+        if side != 0:
+            due = min(due, start + longest - 1)
+        stop, borrowed = min(due + 1, n_bars), 0.0
+        if side < 0 and terms.borrow_bps > 0.0:
+            cash, borrowed, stop = _mark_borrowed(
+                series.close, start, stop, cash, quantity, terms, equity
+            )
         else:
-            stop = _mark(market.close, start, stop, cash, quantity, out)
-        if quantity != 0.0:
-            n_exposed += stop - start
+            _mark(series.close[start:stop], cash, quantity, equity[start:stop])
+            stop = start + _first_ruined(equity[start:stop])
+        n_exposed += (stop - start) * abs(side)
         if stop == n_bars:
             break
-        book[0, kernel.LAST] = stop - 1
-        target, reason = kernel.side_wanted(side, wishes[stop - 1], exits, book[0], counts)
+        last, is_ruined = stop - 1, equity[stop - 1] <= 0.0
         if side != 0:
-            cash += kernel.leave(stop, 0, market.open[stop, 0], reason, market, terms, out)
-        if counts[kernel.IS_RUINED] != 0:
-            out.equity[stop:] = cash
+            fill = orders.market_fill(series.open[stop], -side, series.volatility[last], terms)
+            fee = orders.commission(quantity, fill, terms)
+            pnl = orders.trip_pnl(quantity, price, fill, paid + fee, borrowed)
+            cash += quantity * fill - fee
+            traded += abs(quantity) * fill
+            n_trips, n_wins = n_trips + 1, n_wins + int(pnl > 0.0)
+            gained, lost = gained + max(pnl, 0.0), lost + max(-pnl, 0.0)
+            quantity = 0.0
+        if is_ruined:
+            equity[stop:] = cash
             break
-        if target != 0:
-            book[0, kernel.TARGET] = target
-            free = terms.leverage * cash
-            cash += kernel.enter(stop, 0, cash, free, market, wanted, terms, exits, out)
+        target = next_position(side, wishes[last])
+        # A side that is wanted still has been held for as long as it may be.
+        if target != 0 and target != side:
+            size, price, paid, _ = orders.entry(
+                series.open[stop],
+                target,
+                cash,
+                terms.leverage * cash,
+                series.volatility[last],
+                series.weights[last],
+                np.nan,
+                terms,
+            )
+            quantity = target * size
+            if size != 0.0:
+                cash += -quantity * price - paid
+                traded += size * price
         start = stop
-    return n_exposed
+    return Tally(n_exposed, n_trips, n_wins, gained, lost, traded)
 
 
-@compiled
-def _next_due(wishes: WishArray, start: int, is_due: BoolArray) -> int:
-    """Return the first bar from `start` whose wish is due, else the number of bars."""
-    n_bars = wishes.size
-    while start + 8 <= n_bars:
-        eight = wishes[start : start + 8]
-        found = False
-        for k in range(8):
-            found |= is_due[eight[k]]
-        if found:
-            break
-        start += 8
-    while start < n_bars and not is_due[wishes[start]]:
-        start += 1
-    return start
+@compiled_bare
+def _next_due(wishes: WishArray, start: int, side: int) -> int:
+    """Return the first bar from `start` whose wish changes the side, else the number of bars."""
+    # The bits without which nothing changes: entries; or exits of this side, entries of the other.
+    acting = 5 if side == 0 else 6 if side > 0 else 9
+    for first in range(start, wishes.size, SCANNED):
+        scanned, found = wishes[first : first + SCANNED], np.uint8(0)
+        if scanned.size == SCANNED:
+            for k in range(SCANNED):
+                found |= scanned[k]
+            if found & acting == 0:
+                continue
+        for k in range(scanned.size):
+            if scanned[k] & acting != 0 and next_position(side, scanned[k]) != side:
+                return first + k
+    return wishes.size
 
 
-@compiled
-def _mark(
-    close: FloatArray, start: int, stop: int, cash: float, quantity: float, out: kernel.Outcome
-) -> int:
-    """Write the equity from `start` to before `stop`; return where that ends, earlier if ruined."""
-    if _mark_wide(close, start, stop, cash, quantity, out.equity) > 0.0:
-        return stop
-    out.counts[kernel.IS_RUINED] = 1
-    for t in range(start, stop):
-        if out.equity[t] <= 0.0:
-            return t + 1
-    return stop
+@compiled_elementwise
+def _mark(close: FloatArray, cash: float, quantity: float, equity: FloatArray) -> None:
+    for t in range(close.size):
+        equity[t] = cash + quantity * close[t]
 
 
-@compiled_wide
-def _mark_wide(
-    close: FloatArray, start: int, stop: int, cash: float, quantity: float, equity: FloatArray
-) -> float:
-    smallest = np.inf
-    for t in range(start, stop):
-        value = cash + quantity * close[t, 0]
-        equity[t] = value
-        smallest = min(smallest, value)
-    return smallest
+@compiled_elementwise
+def _first_ruined(equity: FloatArray) -> int:
+    """Return how many bars pass until the account is ruined, that bar included."""
+    is_ruined = False
+    for t in range(equity.size):
+        is_ruined |= equity[t] <= 0.0
+    if is_ruined:
+        for t in range(equity.size):
+            if equity[t] <= 0.0:
+                return t + 1
+    return equity.size
 
 
-@compiled
+@compiled_bare
 def _mark_borrowed(
-    close: FloatArray, start: int, stop: int, cash: float, terms: kernel.Terms, out: kernel.Outcome
-) -> tuple[float, int]:
-    """Do as `_mark` with a position that costs something every bar; returns the cash as well."""
-    quantity = out.book[0, kernel.QUANTITY]
-    for t in range(start, stop):
-        borrowed = kernel.borrow_cost(quantity, close[t, 0], terms.borrow_bps, terms.years_per_bar)
-        out.book[0, kernel.BORROWED] += borrowed
-        cash -= borrowed
-        out.equity[t] = cash + quantity * close[t, 0]
-        if out.equity[t] <= 0.0:
-            out.counts[kernel.IS_RUINED] = 1
-            return cash, t + 1
-    return cash, stop
-
-
-@compiled
-def _blocks(
-    equity: FloatArray,
+    close: FloatArray,
+    start: int,
+    stop: int,
     cash: float,
-    edges: npt.NDArray[np.int64],
-    sums: FloatArray,
-    squares: FloatArray,
+    quantity: float,
+    terms: kernel.Terms,
+    equity: FloatArray,
+) -> tuple[float, float, int]:
+    """Mark a position that costs something every bar; return cash, cost and where that ends."""
+    total = 0.0
+    for t in range(start, stop):
+        cost = orders.borrow_cost(quantity, close[t], terms.borrow_bps, terms.years_per_bar)
+        total += cost
+        cash -= cost
+        equity[t] = cash + quantity * close[t]
+        if equity[t] <= 0.0:
+            return cash, total, t + 1
+    return cash, total, stop
+
+
+@compiled_bare
+def _blocks(
+    equity: FloatArray, cash: float, edges: IntArray, sums: FloatArray, squares: FloatArray
 ) -> None:
     """Write block sums of returns and their squares."""
     for b in range(edges.size - 1):
-        sums[b], squares[b] = _block(equity, max(edges[b], 1), edges[b + 1])
+        start, stop = max(edges[b], 1), edges[b + 1]
+        sums[b], squares[b] = _block(equity[start:stop], equity[start - 1 : stop - 1])
     change = equity[0] / cash - 1.0
     sums[0] += change
     squares[0] += change * change
 
 
 @compiled_wide
-def _block(equity: FloatArray, start: int, stop: int) -> tuple[float, float]:
+def _block(equity: FloatArray, before: FloatArray) -> tuple[float, float]:
     total, square = 0.0, 0.0
-    for t in range(start, stop):
+    for t in range(equity.size):
         # Once ruined an account may stand at 0, which is no return.
-        ratio = equity[t] / equity[t - 1]
-        change = 0.0 if equity[t] == equity[t - 1] else ratio - 1.0
+        ratio = equity[t] / before[t]
+        change = 0.0 if equity[t] == before[t] else ratio - 1.0
         total += change
         square += change * change
     return total, square
 
 
-@compiled
-def _deepest_fall(equity: FloatArray, cash: float) -> float:
-    """Return the maximum drawdown, <= 0."""
+@compiled_bare
+def _deepest_fall(
+    equity: FloatArray, bits: IntArray, limits: FloatArray, limit_bits: IntArray, cash: float
+) -> float:
+    """Return the maximum drawdown, <= 0.
+
+    `bits` is `equity`, its bytes read as whole numbers, and so are `limit_bits` and `limits`, two
+    numbers of scratch. Positive numbers keep their order, and whole ones are compared several at
+    a time. A number that is not positive comes out as such, and is looked into.
+    """
     peak = low = high = cash
     for start in range(0, equity.size, STRETCH):
-        stop = min(start + STRETCH, equity.size)
-        bottom, top = _range(equity, start, stop)
+        _find_limits(bits[start : start + STRETCH], limit_bits)
+        bottom, top = limits[0], limits[1]
         # Most stretches hold no deeper fall than the one known, whatever their order of values.
         if low > 0.0 and bottom * high >= low * max(peak, top):
             peak = max(peak, top)
-            continue
-        for t in range(start, stop):
-            value = equity[t]
-            if value > peak:
-                peak = value
-            elif value * high < low * peak:
-                # The pair (low, high) is the deepest fall so far; comparing needs no division.
-                low, high = value, peak
+        else:
+            peak, low, high = _fall_within(equity[start : start + STRETCH], peak, low, high)
     return low / high - 1.0
 
 
-@compiled_wide
-def _range(values: FloatArray, start: int, stop: int) -> tuple[float, float]:
-    lowest, highest = np.inf, -np.inf
-    for t in range(start, stop):
-        lowest, highest = min(lowest, values[t]), max(highest, values[t])
-    return lowest, highest
+@compiled_elementwise
+def _find_limits(bits: IntArray, limits: IntArray) -> None:
+    lowest, highest = bits[0], bits[0]
+    for t in range(bits.size):
+        value = bits[t]
+        if value < lowest:
+            lowest = value
+        if value > highest:
+            highest = value
+    limits[0], limits[1] = lowest, highest
 
 
-@compiled
+@compiled_bare
+def _fall_within(
+    equity: FloatArray, peak: float, low: float, high: float
+) -> tuple[float, float, float]:
+    """Return the peak, and the pair (low, high) that is the deepest fall so far."""
+    for t in range(equity.size):
+        value = equity[t]
+        if value > peak:
+            peak = value
+        elif value * high < low * peak:
+            low, high = value, peak
+    return peak, low, high
+
+
+@compiled_bare
+def _tally(out: kernel.Outcome) -> Tally:
+    """Sum up what the kernel wrote."""
+    n_trips, n_wins, gained, lost, traded = out.counts[kernel.N_TRIPS], 0, 0.0, 0.0, 0.0
+    for k in range(n_trips):
+        pnl = out.trips[k, 10]
+        n_wins += int(pnl > 0.0)
+        gained, lost = gained + max(pnl, 0.0), lost + max(-pnl, 0.0)
+    for k in range(out.counts[kernel.N_FILLS]):
+        traded += abs(out.fills[k, 2]) * out.fills[k, 3]
+    return Tally(_exposed_bars(out.positions), n_trips, n_wins, gained, lost, traded)
+
+
+@compiled_bare
 def _exposed_bars(positions: FloatArray) -> int:
     n_exposed = 0
     for t in range(positions.shape[0]):
@@ -251,40 +317,33 @@ def _exposed_bars(positions: FloatArray) -> int:
     return n_exposed
 
 
-@compiled
+@compiled_bare
 def _measure(
-    out: kernel.Outcome,
-    cash: float,
+    tally: Tally,
+    equity: FloatArray,
+    terms: kernel.Terms,
     periods_per_year: float,
-    total: float,
-    square: float,
+    sums: FloatArray,
+    squares: FloatArray,
     row: FloatArray,
 ) -> None:
-    n_bars = out.equity.size
+    """Write all metrics but the drawdown."""
+    n_bars, total, square = equity.size, sums.sum(), squares.sum()
     mean = total / n_bars
     variance = (square - total * mean) / (n_bars - 1) if n_bars > 1 else np.nan
     volatility = np.sqrt(max(variance, 0.0)) if n_bars > 1 else np.nan
-    row[0], row[1], row[2] = out.equity[n_bars - 1] / cash - 1.0, mean, volatility
+    row[0], row[1], row[2] = equity[n_bars - 1] / terms.cash - 1.0, mean, volatility
     # Rounding leaves a deviation of 1e-17 where nothing was traded.
     row[3] = mean / volatility * np.sqrt(periods_per_year) if volatility > 1e-12 else np.nan
-    _measure_trips(out, row)
-    traded = 0.0
-    for k in range(out.counts[kernel.N_FILLS]):
-        traded += abs(out.fills[k, 2]) * out.fills[k, 3]
-    row[9] = traded / cash
+    row[5] = tally.n_trips
+    row[6] = tally.n_wins / tally.n_trips if tally.n_trips > 0 else np.nan
+    row[7] = tally.gained / tally.lost if tally.lost > 0.0 else np.nan
+    row[8], row[9] = tally.n_exposed / n_bars, tally.traded / terms.cash
 
 
-@compiled
-def _measure_trips(out: kernel.Outcome, row: FloatArray) -> None:
-    n_trips = out.counts[kernel.N_TRIPS]
-    n_wins, gained, lost = 0, 0.0, 0.0
-    for k in range(n_trips):
-        pnl = out.trips[k, 10]
-        if pnl > 0.0:
-            n_wins += 1
-            gained += pnl
-        else:
-            lost -= pnl
-    row[5] = n_trips
-    row[6] = n_wins / n_trips if n_trips > 0 else np.nan
-    row[7] = gained / lost if lost > 0.0 else np.nan
+@compiled_bare
+def _keep_returns(equity: FloatArray, cash: float, returns: Float32Array) -> None:
+    before = cash
+    for t in range(equity.size):
+        returns[t] = equity[t] / before - 1.0
+        before = equity[t]

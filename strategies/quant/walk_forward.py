@@ -16,7 +16,8 @@ from alphastrat.quant.types import FloatArray, IntArray
 from strategies.quant.panel import Panel, as_panel
 from strategies.quant.signals import LONG_EXIT, SHORT_EXIT, PanelSignals
 from strategies.quant.simulator import Bars, SimulationConfig, SimulationResult, simulate
-from strategies.quant.sweep import SweepResult, WishCube, sweep_cube, wish_cube
+from strategies.quant.sweep import SweepResult, sweep_wanted
+from strategies.quant.wanted_sets import WantedSets, wanted_sets
 
 Chooser = Callable[[SweepResult, Sequence[Mapping[str, Any]]], int]
 
@@ -357,13 +358,13 @@ def walk_forward(
     if not parameter_sets or not folds:
         raise ValueError("a walk-forward needs at least one parameter set and one fold")
     panel = as_panel(bars)
-    cube = wish_cube(key, parameter_sets, panel, exits=config.exits)
+    wanted = wanted_sets(key, parameter_sets, panel, exits=config.exits)
     results = list(finished)
     for number, fold in enumerate(folds):
         if number < len(finished):
             continue
         cash = results[-1].final_cash if results else config.initial_cash
-        result = _run_fold(number, fold, panel, cube, parameter_sets, config, cash, choose)
+        result = _run_fold(number, fold, panel, wanted, parameter_sets, config, cash, choose)
         results.append(result)
         if on_fold is not None:
             on_fold(result)
@@ -378,29 +379,30 @@ def _run_fold(
     number: int,
     fold: Fold,
     panel: Panel,
-    cube: WishCube,
+    wanted: WantedSets,
     parameter_sets: Sequence[Mapping[str, Any]],
     config: SimulationConfig,
     cash: float,
     choose: Chooser,
 ) -> FoldResult:
     train = panel.window(fold.train_start, fold.train_stop)
-    swept = sweep_cube(train, cube.window(fold.train_start, fold.train_stop), config=config)
+    inside = wanted.window(fold.train_start, fold.train_stop)
+    swept = sweep_wanted(train, inside, config=config)
     chosen = choose(swept, parameter_sets)
-    tested = _trade(fold, chosen, panel, cube, config, cash)
+    tested = _trade(fold, chosen, panel, wanted, config, cash)
     years = config.periods_per_year
-    inside = _annual(swept.total_return[chosen], train.n_bars, years)
+    earned = _annual(swept.total_return[chosen], train.n_bars, years)
     outside = _annual(tested.equity[-1] / cash - 1.0, len(tested.equity), years)
     sharpe = _sharpe(tested.returns, years)
     return FoldResult(
         number=number,
         fold=fold,
         parameters=dict(parameter_sets[chosen]),
-        in_sample_return=inside,
+        in_sample_return=earned,
         in_sample_sharpe=float(swept.sharpe[chosen]),
         out_of_sample_return=outside,
         out_of_sample_sharpe=sharpe,
-        efficiency=_over(outside, inside),
+        efficiency=_over(outside, earned),
         sharpe_efficiency=_over(sharpe, float(swept.sharpe[chosen])),
         n_trips=len(tested.round_trips),
         final_cash=float(tested.equity[-1]),
@@ -412,18 +414,19 @@ def _trade(
     fold: Fold,
     chosen: int,
     panel: Panel,
-    cube: WishCube,
+    wanted: WantedSets,
     config: SimulationConfig,
     cash: float,
 ) -> SimulationResult:
     span = slice(fold.test_start, fold.test_stop)
     test = panel.window(fold.test_start, fold.test_stop)
-    wishes = cube.wishes[chosen, span].copy()
+    own = slice(chosen, chosen + 1)
+    wishes = wanted.wishes(own)[0, span].copy()
     if len(wishes) > 1:
         wishes[-2] = LONG_EXIT | SHORT_EXIT
-    priority = cube.priority[chosen % len(cube.priority), span]
+    priority = wanted.priority_of(own)[0, span]
     signals = PanelSignals(test.index, test.symbols, wishes, priority)
-    sized = replace(config, initial_cash=cash, exits=_exit_rules(cube.exits[chosen], config))
+    sized = replace(config, initial_cash=cash, exits=_exit_rules(wanted.exits[chosen], config))
     return simulate(test, signals, config=sized)
 
 

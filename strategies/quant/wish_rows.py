@@ -1,36 +1,38 @@
 """Wishes of many parameter sets at once: one row per set, computed for a span of sets at a time.
 
 An indicator that many sets share is computed once and held as a row of a matrix; a set names its
-rows. What is compared bar by bar comes out as bytes, which are combined eight times as fast as
-the numbers they stand for.
+rows. Where there are too many different ones to hold, each span computes its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
-from strategies.quant.compiled import compiled
+from strategies.quant.compiled import compiled, compiled_elementwise
 from strategies.quant.parameters import Direction, ParameterKind, ParameterSpec, parameter_specs
+from strategies.quant.registry import Plugin
 from strategies.quant.signals import LONG_ENTRY, SHORT_ENTRY, WishArray
 
-ABOVE, BELOW, EQUAL = 1, 2, 4
+# Bytes of one indicator that are held for all sets.
+MAX_HELD = 16 * 2**20
 
-Columns = Mapping[str, npt.NDArray[Any]]
+Column = npt.NDArray[Any]
+Columns = Mapping[str, Column]
 WishRows = Callable[[slice], WishArray]
-Relation = npt.NDArray[np.uint8]
 
 
 class SweptPlugin(Protocol):
     """A plug-in class that answers for many parameter sets at once.
 
     Parameters arrive as columns of shape (n_sets,), within their ranges. What it answers is
-    tested to equal what `signals` and `check_consistency` say of each set.
+    tested to equal what `signals` and `check_consistency` say of each set; a plug-in whose
+    parameters cannot contradict each other needs no `are_consistent`.
     """
 
     @classmethod
@@ -39,31 +41,47 @@ class SweptPlugin(Protocol):
 
     @classmethod
     def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
-        """Return a function from a span of sets to wishes of shape (n_span, n_bars)."""
+        """Return a function from a span of sets to wishes of shape (n_span, n_bars).
+
+        It is called from several threads.
+        """
 
 
-class Rows(NamedTuple):
-    """A series for every set, many of them shared.
+class Rows:
+    """A series for every set, many of them shared; made by `rows`."""
 
-    Attributes
-    ----------
-    values : ndarray of shape (n_levels, n_bars)
-        Each different series once.
-    level : ndarray of int, shape (n_sets,)
-        Row of `values` that belongs to a set.
-    """
+    def __init__(
+        self, make: Callable[..., FloatArray], chosen: Sequence[tuple[Any, ...]], level: IntArray
+    ) -> None:
+        self._make, self._chosen, self._level = make, chosen, level
+        self._held: FloatArray | None = None
+        if len(chosen) * make(*chosen[0]).nbytes <= MAX_HELD:
+            self._held = self._made(range(len(chosen)))
 
-    values: FloatArray
-    level: IntArray
+    def of(self, span: slice) -> tuple[FloatArray, IntArray]:
+        """Return different series, one per row, and which of them each set of a span has."""
+        own = self._level[span]
+        if self._held is not None:
+            return self._held, own
+        different, place = np.unique(own, return_inverse=True)
+        return self._made(different.tolist()), place
+
+    def matrix(self, span: slice) -> FloatArray:
+        """Return the series of each set of a span, one row per set."""
+        series, level = self.of(span)
+        return series[level]
+
+    def _made(self, places: Sequence[int]) -> FloatArray:
+        return np.array([self._make(*self._chosen[place]) for place in places])
 
 
-def rows(make: Callable[..., FloatArray], *columns: npt.NDArray[Any]) -> Rows:
+def rows(make: Callable[..., FloatArray], *columns: Column) -> Rows:
     """Return an indicator for every set, computed once for each different combination.
 
     Parameters
     ----------
     make : callable
-        From one value of every column to an array of shape (n_bars,).
+        From one value of every column to an array of shape (n_bars,), or several such stacked.
     *columns : ndarray of shape (n_sets,)
         The parameters that the indicator depends on.
 
@@ -78,69 +96,7 @@ def rows(make: Callable[..., FloatArray], *columns: npt.NDArray[Any]) -> Rows:
         codes = codes * len(different) + code
     _, first, level = np.unique(codes, return_index=True, return_inverse=True)
     chosen = zip(*(column[first].tolist() for column in columns), strict=True)
-    return Rows(np.array([make(*values) for values in chosen]), level)
-
-
-def row_of(series: FloatArray, n_sets: int) -> Rows:
-    """Return one series that all sets share."""
-    return Rows(series[None], np.zeros(n_sets, np.int64))
-
-
-def levels(column: npt.NDArray[Any], n_bars: int) -> Rows:
-    """Return a number of each set as a series that stays the same.
-
-    Parameters
-    ----------
-    column : ndarray of shape (n_sets,)
-        A parameter.
-    n_bars : int
-        Bars.
-
-    Returns
-    -------
-    Rows
-        One series per different number.
-    """
-    return rows(lambda value: np.full(n_bars, float(value)), column)
-
-
-def compare(first: Rows, second: Rows, span: slice) -> Relation:
-    """Return how two series of each set stand to each other at every bar.
-
-    Parameters
-    ----------
-    first, second : Rows
-        For the same sets and bars.
-    span : slice
-        Sets.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n_span, n_bars)
-        ABOVE, BELOW or EQUAL for the first against the second; 0 where either is NaN.
-    """
-    own = first.level[span]
-    relation = np.empty((len(own), first.values.shape[1]), np.uint8)
-    _compare(first.values, own, second.values, second.level[span], relation)
-    return relation
-
-
-@compiled
-def _compare(
-    first: FloatArray,
-    first_level: IntArray,
-    second: FloatArray,
-    second_level: IntArray,
-    relation: Relation,
-) -> None:
-    for i in range(relation.shape[0]):
-        one, other, row = first[first_level[i]], second[second_level[i]], relation[i]
-        for t in range(row.size):
-            row[t] = (
-                np.uint8(one[t] > other[t])
-                | (np.uint8(one[t] < other[t]) << np.uint8(1))
-                | (np.uint8(one[t] == other[t]) << np.uint8(2))
-            )
+    return Rows(make, list(chosen), level)
 
 
 def cross_wishes(first: Rows, second: Rows, span: slice, *, up: int, down: int) -> WishArray:
@@ -148,8 +104,10 @@ def cross_wishes(first: Rows, second: Rows, span: slice, *, up: int, down: int) 
 
     Parameters
     ----------
-    first, second, span
-        As in `compare`.
+    first, second : Rows
+        For the same sets and bars.
+    span : slice
+        Sets.
     up, down : int
         Bits of the wishes made where the first crosses above and below the second, as
         `signals.crosses_above` and `signals.crosses_below` say.
@@ -159,34 +117,50 @@ def cross_wishes(first: Rows, second: Rows, span: slice, *, up: int, down: int) 
     ndarray of uint8, shape (n_span, n_bars)
         0 elsewhere.
     """
-    wishes = compare(first, second, span)
-    _cross(wishes, up, down)
+    one, other = first.of(span), second.of(span)
+    wishes = np.zeros((len(one[1]), one[0].shape[1]), np.uint8)
+    _cross_all(*one, *other, np.uint8(up), np.uint8(down), wishes)
     return wishes
 
 
 @compiled
-def _cross(relation: Relation, up: int, down: int) -> None:
-    for i in range(relation.shape[0]):
-        before = relation[i].copy()
-        relation[i, 0] = 0
-        for t in range(1, before.size):
-            # A side is new if it is taken now and was not before, when both were known.
-            was = before[t - 1]
-            fresh = before[t] & ~was if was != 0 else np.uint8(0)
-            relation[i, t] = (fresh & 1) * up | (fresh >> 1 & 1) * down
+def _cross_all(
+    first: FloatArray,
+    first_level: IntArray,
+    second: FloatArray,
+    second_level: IntArray,
+    up: np.uint8,
+    down: np.uint8,
+    wishes: WishArray,
+) -> None:
+    for i in range(wishes.shape[0]):
+        one, other = first[first_level[i]], second[second_level[i]]
+        _cross(one[1:], one[:-1], other[1:], other[:-1], up, down, wishes[i, 1:])
 
 
-def above(relation: Relation) -> BoolArray:
-    """Return where the first series is above the second."""
-    return (relation & ABOVE).view(np.bool_)
+@compiled_elementwise
+def _cross(
+    one: FloatArray,
+    one_before: FloatArray,
+    other: FloatArray,
+    other_before: FloatArray,
+    up: np.uint8,
+    down: np.uint8,
+    wishes: WishArray,
+) -> None:
+    for t in range(wishes.size):
+        rises = (one[t] > other[t]) & (one_before[t] <= other_before[t])
+        falls = (one[t] < other[t]) & (one_before[t] >= other_before[t])
+        wishes[t] = np.uint8(rises) * up | np.uint8(falls) * down
 
 
-def below(relation: Relation) -> BoolArray:
-    """Return where the first series is below the second."""
-    return (relation >> 1 & 1).view(np.bool_)
+def column_of(numbers: Column, span: slice) -> Column:
+    """Return a parameter of the sets of a span, shape (n_span, 1), to compare series with."""
+    column: Column = numbers[span, None]
+    return column
 
 
-def allowed_wishes(directions: npt.NDArray[Any]) -> WishArray:
+def allowed_wishes(directions: Column) -> WishArray:
     """Return the wishes that each set may make: no entry on a side that it does not take.
 
     Parameters
@@ -205,9 +179,33 @@ def allowed_wishes(directions: npt.NDArray[Any]) -> WishArray:
     return allowed[:, None]
 
 
+def consistent_sets(cls: type[Any], sets: Columns) -> BoolArray | None:
+    """Return which sets do not contradict themselves.
+
+    Parameters
+    ----------
+    cls : type
+        A plug-in class.
+    sets : mapping of name to ndarray of shape (n_sets,)
+        As `parameter_columns` returns them.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_sets,), or None
+        None where each set has to be built to know.
+    """
+    if hasattr(cls, "are_consistent"):
+        answer: BoolArray = cls.are_consistent(sets)
+        return answer
+    checks = (cls.check_consistency, cls.__post_init__)
+    if checks != (Plugin.check_consistency, Plugin.__post_init__):
+        return None
+    return np.ones(len(next(iter(sets.values()))), np.bool_)
+
+
 def parameter_columns(
     cls: type[Any], sets: Sequence[Mapping[str, Any]]
-) -> dict[str, npt.NDArray[Any]] | None:
+) -> dict[str, Column] | None:
     """Return the parameters of many sets as columns, defaults included.
 
     Parameters
@@ -240,7 +238,7 @@ def parameter_columns(
     return columns
 
 
-def _column(spec: ParameterSpec, values: list[Any]) -> npt.NDArray[Any] | None:
+def _column(spec: ParameterSpec, values: list[Any]) -> Column | None:
     if spec.kind not in (ParameterKind.INTEGER, ParameterKind.NUMBER):
         if any(spec.check(value) for value in values):
             return None
@@ -260,6 +258,6 @@ def _column(spec: ParameterSpec, values: list[Any]) -> npt.NDArray[Any] | None:
 
 
 def warm() -> None:
-    """Compile the comparisons, or load them from the cache."""
-    one = row_of(np.arange(2.0), 1)
+    """Compile the comparison, or load it from the cache."""
+    one = rows(lambda _: np.arange(2.0), np.zeros(1))
     cross_wishes(one, one, slice(0, 1), up=1, down=2)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
-from strategies.quant.signals import Signals, strength
+from strategies.quant.signals import Signals, WishArray, pack_wishes, strength
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, column_of, rows
 
 
 @register
@@ -70,3 +72,29 @@ class BollingerBreakout(Plugin):
                 "average_volume": average,
             },
         )
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        arrays = indicators.bar_arrays(bars)
+        close, volume = arrays.close, arrays.volume
+        bands = rows(
+            lambda *width: np.stack(indicators.bollinger(close, *width)),
+            sets["period"],
+            sets["deviations"],
+        )
+        average = rows(lambda period: indicators.sma(volume, period), sets["period"])
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            confirmed = volume >= column_of(sets["volume_ratio"], span) * average.matrix(span)
+            upper, middle, lower = np.moveaxis(bands.matrix(span), 1, 0)
+            packed = pack_wishes(
+                confirmed.shape,
+                (close > upper) & confirmed,
+                close < middle,
+                (close < lower) & confirmed,
+                close > middle,
+            )
+            return packed & allowed[span]
+
+        return wishes

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from alphastrat.quant.types import BoolArray, FloatArray
+from strategies.quant.memo import remembered
 from strategies.quant.panel import Panel
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
@@ -55,9 +56,15 @@ class CrossSectionalMomentum(Plugin):
     def warmup_bars(self) -> int:
         return self.lookback + 2
 
+    def check_universe(self, n_instruments: int) -> None:
+        if n_instruments < 2:
+            raise ValueError("a ranking needs at least 2 instruments, was given 1")
+
     def panel_signals(self, panel: Panel) -> PanelSignals:
-        momentum = _past_return(panel.close, self.lookback, self.skip)
-        rank = _rank(momentum)
+        key = ("momentum", id(panel), self.lookback, self.skip)
+        momentum, rank = remembered(
+            key, panel, lambda: _ranked(panel.close, self.lookback, self.skip)
+        )
         n_ranked = np.isfinite(momentum).sum(axis=1, keepdims=True)
         n_held = np.maximum(np.floor(self.share * n_ranked + 1e-9), 1.0)
         renewed = _period_starts(panel, self.days)[:, None]
@@ -73,6 +80,11 @@ class CrossSectionalMomentum(Plugin):
             strength=strength(momentum, 0.5),
             indicators={"momentum": momentum, "rank": rank},
         )
+
+
+def _ranked(close: FloatArray, lookback: int, skip: int) -> tuple[FloatArray, FloatArray]:
+    momentum = _past_return(close, lookback, skip)
+    return momentum, _rank(momentum)
 
 
 def _past_return(close: FloatArray, lookback: int, skip: int) -> FloatArray:

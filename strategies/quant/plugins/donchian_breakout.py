@@ -12,7 +12,8 @@ from alphastrat.quant.types import FloatArray
 from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
-from strategies.quant.signals import Signals, strength
+from strategies.quant.signals import Signals, WishArray, pack_wishes, strength
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, rows
 
 
 @register
@@ -63,6 +64,33 @@ class DonchianBreakout(Plugin):
                 "stop_short": stop_short,
             },
         )
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        arrays = indicators.bar_arrays(bars)
+        close = arrays.close
+        top, stop_short = (
+            rows(lambda period: _before(indicators.highest(arrays.high, period)), sets[name])
+            for name in ("entry", "leave")
+        )
+        bottom, stop_long = (
+            rows(lambda period: _before(indicators.lowest(arrays.low, period)), sets[name])
+            for name in ("entry", "leave")
+        )
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            above = close > top.matrix(span)
+            packed = pack_wishes(
+                above.shape,
+                above,
+                close < stop_long.matrix(span),
+                close < bottom.matrix(span),
+                close > stop_short.matrix(span),
+            )
+            return packed & allowed[span]
+
+        return wishes
 
 
 def _before(series: FloatArray) -> FloatArray:

@@ -11,7 +11,8 @@ from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
 from strategies.quant.seeding import ema_warmup, wilder_warmup
-from strategies.quant.signals import Signals, strength
+from strategies.quant.signals import Signals, WishArray, pack_wishes, strength
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, column_of, rows
 
 
 @register
@@ -58,3 +59,28 @@ class KeltnerChannel(Plugin):
             strength=strength(close - middle, 2.0 * self.multiple * width),
             indicators={"upper": upper, "middle": middle, "lower": lower, "atr": width},
         )
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        arrays = indicators.bar_arrays(bars)
+        close = arrays.close
+        middle = rows(lambda period: indicators.ema(close, period), sets["period"])
+        width = rows(
+            lambda period: indicators.atr(arrays.high, arrays.low, close, period),
+            sets["atr_period"],
+        )
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            centre = middle.matrix(span)
+            reach = column_of(sets["multiple"], span) * width.matrix(span)
+            packed = pack_wishes(
+                centre.shape,
+                close > centre + reach,
+                close < centre,
+                close < centre - reach,
+                close > centre,
+            )
+            return packed & allowed[span]
+
+        return wishes

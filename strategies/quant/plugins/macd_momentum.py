@@ -5,13 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
+from alphastrat.quant.types import BoolArray
 from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
 from strategies.quant.seeding import ema_warmup
-from strategies.quant.signals import Signals, crosses_above, crosses_below, strength
+from strategies.quant.signals import (
+    LONG_ENTRY,
+    LONG_EXIT,
+    SHORT_ENTRY,
+    SHORT_EXIT,
+    Signals,
+    WishArray,
+    crosses_above,
+    crosses_below,
+    pack_wishes,
+    strength,
+)
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, cross_wishes, rows
 
 
 @register
@@ -63,3 +77,28 @@ class MacdMomentum(Plugin):
             strength=strength(macd.histogram, 0.01 * close),
             indicators={"macd": macd.line, "macd_signal": macd.signal, "trend": trend},
         )
+
+    @classmethod
+    def are_consistent(cls, sets: Columns) -> BoolArray:
+        consistent: BoolArray = sets["fast"] < sets["slow"]
+        return consistent
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        close = indicators.bar_arrays(bars).close
+        lines = (sets["fast"], sets["slow"])
+        line = rows(lambda *periods: indicators.macd(close, *periods).line, *lines)
+        signal = rows(
+            lambda *periods: indicators.macd(close, *periods).signal, *lines, sets["signal"]
+        )
+        trend = rows(lambda period: indicators.sma(close, period), sets["trend"])
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            up, down = LONG_ENTRY | SHORT_EXIT, LONG_EXIT | SHORT_ENTRY
+            crossed = cross_wishes(line, signal, span, up=up, down=down)
+            average = trend.matrix(span)
+            entries = pack_wishes(average.shape, close > average, None, close < average)
+            return crossed & (entries | np.uint8(LONG_EXIT | SHORT_EXIT)) & allowed[span]
+
+        return wishes

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from alphastrat.quant.types import FloatArray
+from strategies.quant.memo import remembered
 from strategies.quant.panel import Panel
 from strategies.quant.parameters import parameter
 from strategies.quant.registry import Plugin, register
@@ -40,15 +41,18 @@ class PairsSpread(Plugin):
         if self.leave >= self.entry:
             raise ValueError(f"leave must be below entry, were {self.leave} and {self.entry}")
 
+    def check_universe(self, n_instruments: int) -> None:
+        if n_instruments != 2:
+            raise ValueError(f"a spread needs exactly 2 instruments, was given {n_instruments}")
+
     @property
     def warmup_bars(self) -> int:
         return self.period
 
     def panel_signals(self, panel: Panel) -> PanelSignals:
-        if panel.n_assets != 2:
-            raise ValueError(f"a spread needs exactly 2 instruments, was given {panel.n_assets}")
-        ratio = np.log(panel.close[:, 0] / panel.close[:, 1])
-        score = _z_score(ratio, self.period)
+        self.check_universe(panel.n_assets)
+        key = ("spread", id(panel), self.period)
+        score = remembered(key, panel, lambda: _score(panel, self.period))
         dear, cheap = score > self.entry, score < -self.entry
         back = np.abs(score) < self.leave
         return PanelSignals.of(
@@ -60,6 +64,10 @@ class PairsSpread(Plugin):
             strength=np.column_stack([strength(score, 2.0 * self.entry)] * 2),
             indicators={"score": np.column_stack([score, score])},
         )
+
+
+def _score(panel: Panel, period: int) -> FloatArray:
+    return _z_score(np.log(panel.close[:, 0] / panel.close[:, 1]), period)
 
 
 def _z_score(series: FloatArray, period: int) -> FloatArray:

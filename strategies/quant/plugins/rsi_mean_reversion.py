@@ -14,16 +14,7 @@ from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
 from strategies.quant.seeding import wilder_warmup
 from strategies.quant.signals import Signals, WishArray, pack_wishes, strength
-from strategies.quant.wish_rows import (
-    Columns,
-    WishRows,
-    above,
-    allowed_wishes,
-    below,
-    compare,
-    levels,
-    rows,
-)
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, column_of, rows
 
 
 @register
@@ -90,15 +81,13 @@ class RsiMeanReversion(Plugin):
     @classmethod
     def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
         rsi = rows(partial(indicators.rsi, indicators.bar_arrays(bars).close), sets["period"])
-        low, leave, high = (
-            levels(sets[name], len(bars)) for name in ("oversold", "exit_level", "overbought")
-        )
+        names = ("oversold", "exit_level", "overbought")
         allowed = allowed_wishes(sets["direction"])
 
         def wishes(span: slice) -> WishArray:
-            oversold, overbought = below(compare(rsi, low, span)), above(compare(rsi, high, span))
-            middle = compare(rsi, leave, span)
-            packed = pack_wishes(middle.shape, oversold, above(middle), overbought, below(middle))
+            own = rsi.matrix(span)
+            low, leave, high = (column_of(sets[name], span) for name in names)
+            packed = pack_wishes(own.shape, own < low, own > leave, own > high, own < leave)
             return packed & allowed[span]
 
         return wishes

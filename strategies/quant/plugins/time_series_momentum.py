@@ -8,10 +8,12 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from alphastrat.quant.types import BoolArray, FloatArray
 from strategies.quant import indicators
 from strategies.quant.parameters import Direction, parameter
 from strategies.quant.registry import Plugin, register
-from strategies.quant.signals import Signals, strength
+from strategies.quant.signals import Signals, WishArray, pack_wishes, strength
+from strategies.quant.wish_rows import Columns, WishRows, allowed_wishes, column_of, rows
 
 
 @register
@@ -50,10 +52,7 @@ class TimeSeriesMomentum(Plugin):
         return self.lookback + 1
 
     def signals(self, bars: pd.DataFrame) -> Signals:
-        close = indicators.bar_arrays(bars).close
-        momentum = np.full(close.shape, np.nan)
-        recent = close[self.lookback - self.skip : len(close) - self.skip]
-        momentum[self.lookback :] = recent / close[: -self.lookback] - 1.0
+        momentum = _past_return(indicators.bar_arrays(bars).close, self.lookback, self.skip)
         rises, falls = momentum > self.threshold, momentum < -self.threshold
         return Signals.of(
             bars,
@@ -64,3 +63,34 @@ class TimeSeriesMomentum(Plugin):
             strength=strength(momentum, 0.5),
             indicators={"momentum": momentum},
         )
+
+    @classmethod
+    def are_consistent(cls, sets: Columns) -> BoolArray:
+        consistent: BoolArray = sets["skip"] < sets["lookback"]
+        return consistent
+
+    @classmethod
+    def wish_rows(cls, bars: pd.DataFrame, sets: Columns) -> WishRows:
+        close = indicators.bar_arrays(bars).close
+        past = rows(lambda *spans: _past_return(close, *spans), sets["lookback"], sets["skip"])
+        allowed = allowed_wishes(sets["direction"])
+
+        def wishes(span: slice) -> WishArray:
+            momentum, threshold = past.matrix(span), column_of(sets["threshold"], span)
+            packed = pack_wishes(
+                momentum.shape,
+                momentum > threshold,
+                momentum <= threshold,
+                momentum < -threshold,
+                momentum >= -threshold,
+            )
+            return packed & allowed[span]
+
+        return wishes
+
+
+def _past_return(close: FloatArray, lookback: int, skip: int) -> FloatArray:
+    momentum = np.full(close.shape, np.nan)
+    recent = close[lookback - skip : len(close) - skip]
+    momentum[lookback:] = recent / close[:-lookback] - 1.0
+    return momentum

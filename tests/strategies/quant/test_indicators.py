@@ -166,6 +166,19 @@ def test_a_memo_returns_the_same_array_inside_and_forgets_outside() -> None:
     assert indicators.sma(close, 5) is not indicators.sma(close, 5)
 
 
+def test_a_memo_forgets_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strategies.quant.memo.MAX_BYTES", 2_000)
+    close = synthetic_bars(100)["close"].to_numpy()
+    with indicators.memo():
+        first = indicators.sma(close, 5)
+        indicators.sma(close, 6)
+        assert indicators.sma(close, 5) is first
+        indicators.sma(close, 7)
+        again = indicators.sma(close, 5)
+    assert again is not first
+    np.testing.assert_array_equal(again, first)
+
+
 def test_candle_patterns_are_undefined_while_warming_up() -> None:
     values = indicators.compute("CDLDOJI", pd.DataFrame(synthetic_bars(100)))["cdldoji"]
     assert np.isnan(values[:10]).all()

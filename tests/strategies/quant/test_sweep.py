@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,18 @@ import pytest
 from alphastrat.quant.drawdown import drawdown
 from alphastrat.quant.execution import CostModel
 from alphastrat.quant.types import FloatArray
-from strategies.quant import registry
+from strategies.quant import registry, wanted_sets, wish_rows
 from strategies.quant.chunks import accepts
 from strategies.quant.exits import ExitRules
 from strategies.quant.indicator_specs import synthetic_bars
 from strategies.quant.panel import as_panel
-from strategies.quant.signals import Signals, panel_signals
+from strategies.quant.parameters import ParameterKind, ParameterSpec, parameter_specs
+from strategies.quant.registry import is_panel_plugin
+from strategies.quant.signals import PanelSignals, Signals, panel_signals
 from strategies.quant.simulator import SimulationConfig, simulate
 from strategies.quant.sizing import FixedFraction
-from strategies.quant.sweep import estimate_sweep, sweep, sweep_wishes, wish_cube
-from strategies.quant.wish_rows import parameter_columns
+from strategies.quant.sweep import estimate_sweep, sweep, sweep_wishes
+from strategies.quant.wish_rows import consistent_sets, parameter_columns
 from tests.strategies.quant.builders import random_panel
 
 registry.load_builtin_plugins()
@@ -78,7 +81,7 @@ def test_chunks_do_not_change_the_answer_and_report_progress(
     bars = synthetic_bars(300)
     sets = [{"period": p} for p in range(5, 15)]
     whole = sweep("rsi_mean_reversion", sets, bars, config=CONFIG)
-    monkeypatch.setattr("strategies.quant.sweep.ROW_CHUNK", 3)
+    monkeypatch.setattr("strategies.quant.wanted_sets.ROW_CHUNK", 3)
     seen: list[int] = []
     parts = sweep("rsi_mean_reversion", iter(sets), bars, config=CONFIG, progress=seen.append)
     np.testing.assert_array_equal(whole.total_return, parts.total_return)
@@ -132,36 +135,88 @@ def drawdown_of(equity: FloatArray) -> float:
     return float((curve / np.maximum.accumulate(curve) - 1.0).min())
 
 
-SPACES: dict[str, dict[str, Any]] = {
-    "moving_average_cross": {"fast": (2, 40), "slow": (3, 90)},
-    "rsi_mean_reversion": {"period": (2, 40), "oversold": (5, 60), "overbought": (40, 95)},
-}
+SINGLE = [key for key in registry.plugin_keys() if not is_panel_plugin(registry.plugin(key))]
 
 
-@pytest.mark.parametrize(
-    "key", [key for key in registry.plugin_keys() if hasattr(registry.plugin(key), "wish_rows")]
-)
-def test_rows_of_many_sets_equal_the_signals_of_each(key: str) -> None:
+def random_sets(key: str, rng: np.random.Generator, n_sets: int) -> list[dict[str, Any]]:
+    """Values of every parameter, small enough for 400 bars; some contradict each other."""
+    specs = parameter_specs(registry.plugin(key))
+
+    def draw(spec: ParameterSpec) -> Any:
+        if spec.kind is ParameterKind.CHOICE:
+            return str(rng.choice(spec.choices))
+        low, high = float(spec.low or 0.0), float(spec.high or 100.0)
+        if spec.kind is ParameterKind.INTEGER:
+            return int(rng.integers(low, min(high, low + 90)))
+        near = float(spec.default) or 0.05
+        return round(float(rng.uniform(max(low, 0.4 * near), min(high, 1.6 * near))), 2)
+
+    return [{spec.name: draw(spec) for spec in specs} for _ in range(n_sets)]
+
+
+@pytest.mark.parametrize("key", SINGLE)
+def test_rows_of_many_sets_equal_the_signals_of_each(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cls = registry.plugin(key)
-    rng = np.random.default_rng(5)
     bars = synthetic_bars(400)
-    space = SPACES[key]
-    sets = [
-        {name: int(rng.integers(*span)) for name, span in space.items()}
-        | {"direction": str(rng.choice(["long", "short", "both"]))}
-        for _ in range(200)
-    ]
+    sets = random_sets(key, np.random.default_rng(5), 300)
     columns = parameter_columns(cls, sets)
     assert columns is not None
-    consistent = cls.are_consistent(columns)
+    consistent = consistent_sets(cls, columns)
+    assert consistent is not None
     assert consistent.tolist() == [accepts(key, own) for own in sets]
-    assert 20 < consistent.sum() < 200
     kept = [own for own, ok in zip(sets, consistent, strict=True) if ok]
-    cube = wish_cube(key, kept, as_panel(bars), exits=ExitRules())
-    for own, wishes in zip(kept, cube.wishes, strict=True):
-        np.testing.assert_array_equal(
-            wishes[:, 0], registry.build(key, own).signals(bars).wishes, err_msg=str(own)
+    assert len(kept) > 20
+    for held in (wish_rows.MAX_HELD, 0):
+        monkeypatch.setattr(wish_rows, "MAX_HELD", held)
+        monkeypatch.setattr(wanted_sets, "_one_by_one", pytest.fail)
+        wanted = wanted_sets.wanted_sets(key, kept, as_panel(bars), exits=ExitRules())
+        wishes = wanted.wishes(slice(3, len(kept)))
+        assert wishes.any(axis=(1, 2)).mean() > 0.2
+        for own, row in zip(kept[3:], wishes, strict=True):
+            np.testing.assert_array_equal(
+                row[:, 0], registry.build(key, own).signals(bars).wishes, err_msg=str(own)
+            )
+
+
+@pytest.mark.parametrize("key", registry.plugin_keys())
+def test_a_sweep_of_any_plugin_equals_the_runs_of_its_sets(key: str) -> None:
+    n_assets = 2 if is_panel_plugin(registry.plugin(key)) else 1
+    panel = random_panel(np.random.default_rng(8), 300, n_assets)
+    exits = ({}, {"max_bars": 6}, {"stop_loss": 0.04, "cooldown_bars": 3})
+    drawn = [own for own in random_sets(key, np.random.default_rng(9), 60) if accepts(key, own)]
+    sets = [{**own, **exits[k % 3]} for k, own in enumerate(drawn)]
+    first = 120
+    swept = sweep(key, sets, panel, config=CONFIG, first=first, keep_returns=True)
+    inside = panel.window(first, panel.n_bars)
+    assert swept.returns is not None
+    assert swept.n_trips.max() > 0
+    for k, own in enumerate(drawn):
+        whole = panel_signals(registry.build(key, own), panel)
+        signals = PanelSignals(
+            inside.index, whole.symbols, whole.wishes[first:], whole.strength[first:]
         )
+        config = replace(CONFIG, exits=ExitRules(**exits[k % 3]))
+        single = simulate(inside, signals, config=config)
+        assert swept.total_return[k] == pytest.approx(single.equity[-1] / 100_000 - 1, abs=1e-14)
+        assert swept.n_trips[k] == len(single.round_trips)
+        assert swept.exposure[k] == (single.positions != 0).any(axis=1).mean()
+        np.testing.assert_allclose(swept.returns[k], single.returns, atol=1e-7)
+
+
+def test_every_plugin_for_one_instrument_is_swept_in_rows() -> None:
+    assert len(SINGLE) == 7
+    assert all(hasattr(registry.plugin(key), "wish_rows") for key in SINGLE)
+
+
+def test_sets_of_another_form_are_computed_one_by_one() -> None:
+    bars = synthetic_bars(300)
+    sets = [{"fast": 3, "slow": 20}, {"fast": 4}]
+    swept = sweep("moving_average_cross", sets, bars, config=CONFIG)
+    for k, own in enumerate(sets):
+        alone = sweep("moving_average_cross", [own], bars, config=CONFIG)
+        assert swept.frame().iloc[k].equals(alone.frame().iloc[0])
 
 
 def test_one_set_that_is_out_of_range_is_named() -> None:
