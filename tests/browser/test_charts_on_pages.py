@@ -114,6 +114,24 @@ def test_live_points_are_drawn_at_most_once_a_second(page):
     assert 1 <= page.evaluate("drawn") <= seconds + 1
 
 
+def test_a_figure_that_follows_is_fetched_again_at_most_once_a_second(page, faults):
+    script = Script(page)
+    page.goto("/styleguide/")
+    page.locator("#conn[data-state=live]").wait_for()
+    chart = page.locator("#chart-equity")
+    chart.evaluate("(e) => { e.dataset.follow = ''; e.scrollIntoView(); }")
+    page.locator("#chart-equity[data-ready]").wait_for()
+    address = chart.get_attribute("data-src")
+    before = sum(address in url for url in faults.requested)
+    began = page.evaluate("performance.now()")
+    for number in range(60):
+        script.event(number + 1, "equity", {"x": "2026-05-01", "y": 1}, topic=f"strategy:{number}")
+        page.wait_for_timeout(40)
+    page.wait_for_timeout(1500)
+    seconds = (page.evaluate("performance.now()") - began) / 1000
+    assert 1 <= sum(address in url for url in faults.requested) - before <= seconds + 1
+
+
 @pytest.mark.parametrize("chart", ["equity", "underwater", "rolling-sharpe", "monthly"])
 def test_a_figure_is_light_and_plain(page, market, chart):
     answer = page.request.get(f"{market.paths['backtest']}charts/{chart}/")

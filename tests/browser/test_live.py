@@ -215,3 +215,14 @@ def test_without_a_socket_the_page_polls(page, backstage, market):
 def _named_job(owner_id, title):
     job = make_job(None, status="succeeded", title=title)
     Job.objects.filter(pk=job.pk).update(owner_id=owner_id)
+
+
+def test_parts_of_a_strategy_stay_when_its_page_is_read_again(page, market):
+    page.goto(market.paths["strategy"])
+    parts = page.locator("#open-alerts-title, #verification-summary")
+    page.locator("#open-alerts-title").wait_for()
+    page.locator("#verification-summary").wait_for()
+    with page.expect_response(lambda answer: answer.url.endswith(market.paths["strategy"])):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('backtests'))")
+    page.wait_for_timeout(500)
+    assert parts.count() == 2

@@ -182,7 +182,7 @@ def test_the_page_of_the_strategy_fetches_it(alice):
     strategy = make_strategy(alice, symbols=["KO"])
     html = signed_in(alice).get(strategy.get_absolute_url()).content.decode()
     address = reverse("monitoring:strategy-watch", args=[strategy.pk])
-    assert f'hx-get="{address}" hx-trigger="load, every 15s, alerts:refresh from:body' in html
+    assert f'hx-morph-skip hx-get="{address}" hx-trigger="load, every 15s, alerts:' in html
 
 
 @pytest.mark.parametrize("n", [2, 12])
