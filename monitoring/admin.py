@@ -12,6 +12,8 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from alphastrat.core.errors import ConflictError
+from alphastrat.core.read_only_admin import ReadOnlyAdmin, ReadOnlyInline
+from monitoring import transport_admin  # noqa: F401 - registers its pages
 from monitoring.models import Alert, AlertEvent, Silence, ThresholdRule
 from monitoring.rule_forms import RuleForm
 from monitoring.services import rules
@@ -132,31 +134,13 @@ def _chosen_owner(request: HttpRequest) -> Any:
     return found or request.user
 
 
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What happened is not edited."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class EventInline(admin.TabularInline):  # type: ignore[type-arg]
+class EventInline(ReadOnlyInline):
     model = AlertEvent
     fields = readonly_fields = ("happened_at", "kind", "by", "text", "value")
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnly):
+class AlertAdmin(ReadOnlyAdmin):
     list_display = ["title", "owner", "subject", "severity", "state", "breached_at", "resolved_at"]
     list_filter = ["state", "severity", "source"]
     list_select_related = ["owner", "strategy", "portfolio"]
@@ -165,7 +149,7 @@ class AlertAdmin(ReadOnly):
 
 
 @admin.register(Silence)
-class SilenceAdmin(ReadOnly):
+class SilenceAdmin(ReadOnlyAdmin):
     list_display = ["comment", "owner", "kind", "starts_at", "ends_at"]
     list_filter = ["kind"]
     list_select_related = ["owner"]

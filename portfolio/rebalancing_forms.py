@@ -21,7 +21,7 @@ SWITCHES = {
 USUAL = {"absolute": 0.05, "relative": 0.25, "risk_band": 0.25, "sharpe_share": 0.8}
 
 
-class RebalanceForm(forms.Form):
+class TriggerFields(forms.Form):
     """Triggers on and off with their bounds, costs, and who decides."""
 
     calendar = forms.ChoiceField(
@@ -60,13 +60,6 @@ class RebalanceForm(forms.Form):
         help_text="Without it, each proposal waits for a person.",
     )
 
-    def __init__(self, given: Any = None, *, settings: RebalanceSettings) -> None:
-        values = settings.as_json()
-        for name, switch in SWITCHES.items():
-            values[switch] = values[name] is not None
-            values[name] = USUAL[name] if values[name] is None else values[name]
-        super().__init__(given, initial=values)
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
@@ -78,8 +71,24 @@ class RebalanceForm(forms.Form):
 
     def values(self) -> dict[str, Any]:
         """Return the settings as they are stored."""
-        values = dict(self.cleaned_data)
+        values = {name: self.cleaned_data[name] for name in TriggerFields.base_fields}
         for name, switch in SWITCHES.items():
             if not values.pop(switch):
                 values[name] = None
         return values
+
+
+class RebalanceForm(TriggerFields):
+    """The triggers of a portfolio."""
+
+    def __init__(self, given: Any = None, *, settings: RebalanceSettings) -> None:
+        super().__init__(given, initial=initial_of(settings))
+
+
+def initial_of(settings: RebalanceSettings) -> dict[str, Any]:
+    """Return what the fields start with; one that is off has its usual bound ready."""
+    values = settings.as_json()
+    for name, switch in SWITCHES.items():
+        values[switch] = values[name] is not None
+        values[name] = USUAL[name] if values[name] is None else values[name]
+    return values

@@ -17,7 +17,7 @@ from portfolio.quant.risk_limits import limits_from
 DEFAULTS = Limits()
 
 
-class LimitsForm(forms.Form):
+class LimitFields(forms.Form):
     """One field per limit; an empty one keeps the default. Losses are written as they are felt."""
 
     drawdown_action = forms.ChoiceField(
@@ -28,25 +28,6 @@ class LimitsForm(forms.Form):
             ("halt", "Reduce, then halt"),
         ],
     )
-
-    def __init__(self, given: Any = None, *, row: RiskLimits | None = None) -> None:
-        stored = {} if row is None else row.values
-        initial = {
-            name: _shown(LIMITS[name], value) for name, value in stored.items() if name in LIMITS
-        }
-        initial["drawdown_action"] = "deny" if row is None else row.drawdown_action
-        super().__init__(given, initial=initial)
-        for spec in LIMITS.values():
-            self.fields[spec.name] = _field(spec)
-
-    @property
-    def groups(self) -> list[tuple[str, list[tuple[Any, str]]]]:
-        """Return bound fields and their units by scope, for the page."""
-        found: dict[str, list[tuple[Any, str]]] = {}
-        for spec in LIMITS.values():
-            unit = "%" if spec.unit is LimitUnit.FRACTION else ""
-            found.setdefault(spec.scope.title(), []).append((self[spec.name], unit))
-        return list(found.items())
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -102,6 +83,13 @@ def _field(spec: LimitSpec) -> forms.Field:
     )
 
 
+def initial_of(row: RiskLimits | None) -> dict[str, Any]:
+    """Return what the fields of stored limits start with."""
+    stored = {} if row is None else row.values
+    found = {name: _shown(LIMITS[name], value) for name, value in stored.items() if name in LIMITS}
+    return found | {"drawdown_action": "deny" if row is None else row.drawdown_action}
+
+
 def _shown(spec: LimitSpec, value: Any) -> Any:
     if value is None:
         return None
@@ -111,3 +99,23 @@ def _shown(spec: LimitSpec, value: Any) -> Any:
 
 def _stored(spec: LimitSpec, value: Any) -> str:
     return f"-{value}" if spec.is_loss else str(value)
+
+
+LimitFields.declared_fields |= {spec.name: _field(spec) for spec in LIMITS.values()}
+LimitFields.base_fields = LimitFields.declared_fields
+
+
+class LimitsForm(LimitFields):
+    """The limits of a portfolio."""
+
+    def __init__(self, given: Any = None, *, row: RiskLimits | None = None) -> None:
+        super().__init__(given, initial=initial_of(row))
+
+    @property
+    def groups(self) -> list[tuple[str, list[tuple[Any, str]]]]:
+        """Return bound fields and their units by scope, for the page."""
+        found: dict[str, list[tuple[Any, str]]] = {}
+        for spec in LIMITS.values():
+            unit = "%" if spec.unit is LimitUnit.FRACTION else ""
+            found.setdefault(spec.scope.title(), []).append((self[spec.name], unit))
+        return list(found.items())

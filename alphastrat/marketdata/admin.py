@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from alphastrat.core.read_only_admin import ReadOnlyAdmin
 from alphastrat.marketdata.models import (
     BarSeries,
     CorporateAction,
@@ -14,19 +15,6 @@ from alphastrat.marketdata.models import (
     Instrument,
     QualityFinding,
 )
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """To look at; rows come from imports alone."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Instrument)

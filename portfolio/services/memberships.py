@@ -96,6 +96,20 @@ def counted_from(strategy_ids: Collection[UUID], *, with_past: bool) -> dict[UUI
     return found
 
 
+def join(members: Collection[PortfolioMember], *, with_past: bool, at: datetime) -> None:
+    """Let strategies that are not stored yet become members from now on."""
+    starts = counted_from({one.strategy_id for one in members}, with_past=with_past)
+    for one in members:
+        one.added_at, one.counts_from = at, starts[one.strategy_id]
+        one.save()
+
+
+def leave(members: Collection[PortfolioMember], *, at: datetime) -> None:
+    """Let members leave; what they did until now stays the portfolio's."""
+    remember(members, at=at)
+    PortfolioMember.objects.filter(pk__in=[one.pk for one in members]).delete()
+
+
 def remember(leaving: Iterable[PortfolioMember], *, at: datetime) -> None:
     """Keep the stays of members that leave, up to the newest mark or movement of their accounts.
 

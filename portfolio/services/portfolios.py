@@ -152,23 +152,22 @@ def _check(owner: Any, draft: PortfolioDraft, *, own: Portfolio | None) -> None:
 def _set_members(portfolio: Portfolio, drafts: Sequence[MemberDraft], *, at: datetime) -> None:
     kept = {member.strategy_id: member for member in portfolio.members.all()}
     wanted = {draft.strategy_id for draft in drafts}
-    starts = memberships.counted_from(
-        wanted - kept.keys(), with_past=not memberships.has_history(portfolio)
-    )
-    memberships.remember([one for key, one in kept.items() if key not in wanted], at=at)
-    portfolio.members.exclude(strategy__in=wanted).delete()
+    with_past = not memberships.has_history(portfolio)
+    memberships.leave([one for key, one in kept.items() if key not in wanted], at=at)
+    joining: list[PortfolioMember] = []
     for draft in drafts:
         member = kept.get(draft.strategy_id) or PortfolioMember(
-            portfolio=portfolio,
-            strategy_id=draft.strategy_id,
-            added_at=at,
-            counts_from=starts[draft.strategy_id],
+            portfolio=portfolio, strategy_id=draft.strategy_id
         )
         member.group = draft.group.strip()
         member.minimum_weight = draft.minimum_weight
         member.maximum_weight = draft.maximum_weight
         member.locked_until = draft.locked_until
-        member.save()
+        if member.pk is None:
+            joining.append(member)
+        else:
+            member.save()
+    memberships.join(joining, with_past=with_past, at=at)
 
 
 def _taken(draft: PortfolioDraft, error: IntegrityError) -> InvalidInput:
