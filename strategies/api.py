@@ -33,6 +33,7 @@ from strategies.services import plugins
 from strategies.services.backtesting import request_backtest, retry_backtest
 from strategies.services.examination import sharpe_evidence
 from strategies.services.results import Results, records
+from strategies.services.studies import discard
 
 router = Router(tags=["backtests"])
 plugins_router = Router(tags=["strategies"])
@@ -74,7 +75,7 @@ def create_backtest(request: HttpRequest, asked: BacktestIn) -> Status[Job | Non
 @router.get("", response=list[BacktestOut], url_name="list_backtests")
 @paged
 def list_backtests(request: HttpRequest, wanted: Query[BacktestFilter]) -> BacktestRunQuerySet:
-    """List your backtests, newest first; an administrator sees everyone's."""
+    """List your backtests, newest first; administrators and viewers see everyone's."""
     runs = BacktestRun.objects.for_user(request.user).listed()
     if wanted.status:
         runs = runs.filter(status=wanted.status)
@@ -104,7 +105,7 @@ def retry(request: HttpRequest, run_id: UUID) -> Status[Job | None]:
 @router.delete("/{uuid:run_id}", response={204: None}, url_name="delete_backtest")
 def delete_backtest(request: HttpRequest, run_id: UUID) -> Status[None]:
     """Delete a run; it still counts as a trial of its hypothesis."""
-    _run(request, run_id).delete()
+    discard(_run(request, run_id), at=now())
     return Status(204, None)
 
 

@@ -24,6 +24,7 @@ from strategies.models.search import Search, SearchStatus
 from strategies.schemas import BacktestIn
 from strategies.services import searching, sweeps, walk_forwards
 from strategies.services.specification import Specification
+from strategies.services.studies import discard
 from strategies.services.sweep_findings import find as find_faults
 from strategies.services.sweep_judging import luck_of
 from strategies.services.sweep_surface import SetRows, Surface
@@ -234,7 +235,7 @@ def create_walk_forward(request: HttpRequest, asked: WalkForwardIn) -> Status[Jo
 @walk_forwards_router.get("", response=list[WalkForwardOut], url_name="list_walk_forwards")
 @paged
 def list_walk_forwards(request: HttpRequest, wanted: Query[SearchFilter]) -> Any:
-    """List your walk-forwards, newest first; an administrator sees everyone's."""
+    """List your walk-forwards, newest first; administrators and viewers see everyone's."""
     found = WalkForward.objects.for_user(request.user).listed()
     return found.filter(plugin=wanted.plugin) if wanted.plugin else found
 
@@ -282,7 +283,7 @@ def resume_walk_forward(request: HttpRequest, search_id: UUID) -> Status[Job]:
 )
 def delete_walk_forward(request: HttpRequest, search_id: UUID) -> Status[None]:
     """Delete a walk-forward; its sets still count as trials."""
-    find(request, WalkForward, search_id).delete()
+    discard(find(request, WalkForward, search_id), at=now())
     return Status(204, None)
 
 
@@ -302,7 +303,7 @@ def create_sweep(request: HttpRequest, asked: SweepIn) -> Status[Job | None]:
 @sweeps_router.get("", response=list[SweepOut], url_name="list_sweeps")
 @paged
 def list_sweeps(request: HttpRequest, wanted: Query[SearchFilter]) -> Any:
-    """List your sweeps, newest first; an administrator sees everyone's."""
+    """List your sweeps, newest first; administrators and viewers see everyone's."""
     found = Sweep.objects.for_user(request.user).listed()
     return found.filter(plugin=wanted.plugin) if wanted.plugin else found
 
@@ -346,7 +347,7 @@ def resume_sweep(request: HttpRequest, search_id: UUID) -> Status[Job]:
 @sweeps_router.delete("/{uuid:search_id}", response={204: None}, url_name="delete_sweep")
 def delete_sweep(request: HttpRequest, search_id: UUID) -> Status[None]:
     """Delete a sweep; its sets still count as trials."""
-    find(request, Sweep, search_id).delete()
+    discard(find(request, Sweep, search_id), at=now())
     return Status(204, None)
 
 

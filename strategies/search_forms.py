@@ -76,6 +76,10 @@ class SearchForm(BacktestForm):
             self.report(error)
         return cleaned
 
+    def request(self) -> Any:
+        """Return what was asked for, unchecked."""
+        raise NotImplementedError
+
     def check(self) -> Any:
         """Return the plan of what was asked for."""
         raise NotImplementedError

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -12,10 +9,9 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q
 from django.urls import reverse
 
 from alphastrat.core.constraints import choices_check
-from alphastrat.core.models import UUIDModel
 from alphastrat.marketdata.models import BarRevision
 from strategies.models.performance import ratio_column
-from strategies.models.strategy import TIMEFRAMES
+from strategies.models.study import Study, StudyQuerySet, study_constraints
 
 BLOBS = ("curves", "trades")
 # What a page of results reads and a list does not.
@@ -42,12 +38,8 @@ class Engine(models.TextChoices):
     IMPORTED = "imported", "Imported"
 
 
-class BacktestRunQuerySet(models.QuerySet["BacktestRun"]):
+class BacktestRunQuerySet(StudyQuerySet):
     """Runs by owner, without the heavy columns where they are not shown."""
-
-    def for_user(self, user: Any) -> BacktestRunQuerySet:
-        """Return the user's own runs; an administrator sees all of them."""
-        return self if user.has_role("admin") else self.filter(owner=user)
 
     def listed(self) -> BacktestRunQuerySet:
         """Return what a list shows, without arrays and documents."""
@@ -71,47 +63,14 @@ class BacktestRunQuerySet(models.QuerySet["BacktestRun"]):
         return self.filter(status=RunStatus.SUCCEEDED)
 
 
-class BacktestRun(UUIDModel):
+class BacktestRun(Study):
     """One simulation: what was asked, from which bars and code, and what came out."""
 
     Status = RunStatus
     Engine = Engine
 
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="backtest_runs"
-    )
-    strategy_version = models.ForeignKey(
-        "strategies.StrategyVersion", models.PROTECT, null=True, blank=True, related_name="runs"
-    )
-    job = models.ForeignKey("core.Job", models.SET_NULL, null=True, blank=True, related_name="+")
-    title = models.CharField(max_length=200)
-    plugin = models.CharField(max_length=60)
-    parameters = models.JSONField(default=dict)
-    symbols = ArrayField(models.CharField(max_length=40))
-    timeframe = models.CharField(max_length=3, choices=TIMEFRAMES)
-    start_at = models.DateTimeField()
-    end_at = models.DateTimeField()
-    capital = models.DecimalField(max_digits=20, decimal_places=4)
-    currency = models.CharField(max_length=3, default="USD")
-    costs = models.JSONField(default=dict)
-    exit_rules = models.JSONField(default=dict)
-    sizing = models.JSONField(default=dict)
-    benchmark = models.CharField(max_length=40, blank=True)
     engine = models.CharField(max_length=9, choices=Engine, default=Engine.SIMULATOR)
-    seed = models.BigIntegerField(default=0)
-
     status = models.CharField(max_length=9, choices=RunStatus, default=RunStatus.QUEUED)
-    failure_reason = models.TextField(blank=True)
-    failure_code = models.CharField(max_length=40, blank=True)
-    requested_at = models.DateTimeField()
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
-
-    data_fingerprint = models.CharField(max_length=64, blank=True)
-    code_version = models.CharField(max_length=80, blank=True)
-    library_versions = models.JSONField(default=dict)
-    n_bars = models.PositiveIntegerField(null=True, blank=True)
-    periods_per_year = models.FloatField(null=True, blank=True)
 
     total_return = ratio_column()
     annual_return = ratio_column()
@@ -134,27 +93,14 @@ class BacktestRun(UUIDModel):
 
     objects = BacktestRunQuerySet.as_manager()
 
-    class Meta:
-        ordering = ["-requested_at"]
+    class Meta(Study.Meta):
         indexes = [
             # The backtests page of one user, newest first.
             models.Index(fields=["owner", "-requested_at"], name="strategies_run_owner_newest"),
         ]
         constraints = [
-            choices_check("strategies_run_status", "status", RunStatus.values),
+            *study_constraints("run", statuses=RunStatus.values, ended=ENDED),
             choices_check("strategies_run_engine", "engine", Engine.values),
-            choices_check("strategies_run_timeframe", "timeframe", [v for v, _ in TIMEFRAMES]),
-            models.CheckConstraint(
-                condition=Q(end_at__gt=models.F("start_at")), name="strategies_run_end_after_start"
-            ),
-            models.CheckConstraint(
-                condition=Q(capital__gt=0, capital__lt=1e15),
-                name="strategies_run_capital_is_positive",
-            ),
-            models.CheckConstraint(
-                condition=Q(status__in=ENDED) ^ Q(finished_at__isnull=True),
-                name="strategies_run_finished_has_time",
-            ),
             models.CheckConstraint(
                 condition=~Q(status=RunStatus.SUCCEEDED)
                 | Q(curves__isnull=False, trades__isnull=False),
@@ -172,27 +118,12 @@ class BacktestRun(UUIDModel):
             ),
         ]
 
-    def __str__(self) -> str:
-        return self.title
-
     def get_absolute_url(self) -> str:
         return reverse("strategies:backtest-detail", args=[self.pk])
 
     @property
     def is_ended(self) -> bool:
         return self.status in ENDED
-
-    @property
-    def period(self) -> str:
-        """Return the first and last day."""
-        return f"{self.start_at:%Y-%m-%d} to {self.end_at - timedelta(days=1):%Y-%m-%d}"
-
-    @property
-    def duration(self) -> timedelta | None:
-        """Return how long the computation took."""
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return self.finished_at - self.started_at
 
     @property
     def etag(self) -> str:

@@ -7,28 +7,26 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.db.models import Max, Min
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.timezone import now
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from alphastrat.core import exports, jobs, live
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
-from alphastrat.core.tables import Column, read_order
-from alphastrat.marketdata.models import BarSeries, Instrument
-from strategies.forms import BacktestForm, RunFilter, default_period, initial_of
-from strategies.models import BacktestRun, Strategy, StrategyVersion, Sweep
+from alphastrat.core.tables import Column
+from strategies.forms import BacktestForm, RunFilter, initial_of
+from strategies.models import BacktestRun, StrategyVersion, Sweep
 from strategies.services import backtesting, specification
 from strategies.services.lifecycle import matching_version
+from strategies.services.studies import discard
 from strategies.services.sweep_surface import set_specification
+from strategies.views import studies
 
-RUNS_PER_PAGE = 50
+DEFAULT_PLUGIN = "rsi_mean_reversion"
 N_SUGGESTED_SYMBOLS = 8
 
 RUN_COLUMNS = (
@@ -43,57 +41,38 @@ RUN_COLUMNS = (
     Column("period", "Period"),
     Column("requested_at", "Asked for", "age", sort="requested_at"),
 )
-EXPORTS = tuple(
-    Column(name, name)
-    for name in (
-        "id",
-        "title",
-        "plugin",
-        "engine",
-        "timeframe",
-        "start_at",
-        "end_at",
-        "status",
-        "total_return",
-        "annual_return",
-        "volatility",
-        "sharpe_ratio",
-        "sortino_ratio",
-        "calmar_ratio",
-        "max_drawdown",
-        "win_rate",
-        "profit_factor",
-        "exposure",
-        "n_trades",
-        "requested_at",
-        "data_fingerprint",
-        "code_version",
-    )
+EXPORTS = (
+    "id",
+    "title",
+    "plugin",
+    "engine",
+    "timeframe",
+    "start_at",
+    "end_at",
+    "status",
+    "total_return",
+    "annual_return",
+    "volatility",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "calmar_ratio",
+    "max_drawdown",
+    "win_rate",
+    "profit_factor",
+    "exposure",
+    "n_trades",
+    "requested_at",
+    "data_fingerprint",
+    "code_version",
 )
 
 
 @login_required
 @require_GET
 def backtest_list(request: PageRequest) -> HttpResponseBase:
-    heads = live.heads(f"jobs:u{request.user.pk}")
     form = RunFilter(request.GET)
-    order = read_order(request, RUN_COLUMNS, default="-requested_at")
-    runs = form.apply(BacktestRun.objects.for_user(request.user).listed()).order_by(
-        order.query_value, "-requested_at"
-    )
-    if "format" in request.GET:
-        return exports.table_response(runs, EXPORTS, name="backtests", form=request.GET["format"])
-    page = Paginator(runs, RUNS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {
-        "form": form,
-        "columns": RUN_COLUMNS,
-        "order": order,
-        "page": page,
-        "running": [run for run in page if not run.is_ended and run.job is not None],
-        "heads": {"jobs": heads[f"jobs:u{request.user.pk}"]},
-    }
-    return render_page(
-        request, "strategies/backtest_list.html", "strategies/_backtest_results.html", context
+    return studies.list_page(
+        request, BacktestRun, form, name="backtest", columns=RUN_COLUMNS, export=EXPORTS
     )
 
 
@@ -135,11 +114,8 @@ def backtest_retry(request: PageRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 def backtest_delete(request: PageRequest, run_id: UUID) -> HttpResponse:
     run = _run(request, run_id)
-    if not run.is_ended and run.job is not None:
-        jobs.cancel(run.job, at=now())
-    title = run.title
-    run.delete()
-    messages.info(request, f"Deleted “{title}”. It still counts as a trial of its hypothesis.")
+    discard(run, at=now())
+    messages.info(request, f"Deleted “{run.title}”. It still counts as a trial of its hypothesis.")
     return redirect("strategies:backtest-list")
 
 
@@ -159,47 +135,20 @@ def _form_page(request: PageRequest, form: BacktestForm, status: int = 200) -> H
 
 
 def _initial(request: PageRequest) -> dict[str, Any]:
-    """Start from an earlier run, from a strategy, or from what the installation holds."""
-    start, end, symbols = _suggested()
+    """Start from an earlier run, from a set of a sweep, from a strategy, or from nothing."""
     if run_id := request.GET.get("from"):
-        run = _run(request, _uuid(run_id))
+        run = _run(request, studies.as_uuid(run_id))
         version = run.strategy_version
         return initial_of(specification.of_run(run)) | {
             "strategy": version.strategy_id if version else None
         }
     if sweep_id := request.GET.get("sweep"):
-        sweep = get_object_or_404(Sweep.objects.for_user(request.user), pk=_uuid(sweep_id))
+        sweeps = Sweep.objects.for_user(request.user)
+        sweep = get_object_or_404(sweeps, pk=studies.as_uuid(sweep_id))
         return initial_of(set_specification(sweep, request.GET.get("set", "")))
-    if strategy_id := request.GET.get("strategy"):
-        strategy = _strategy(request, _uuid(strategy_id))
-        if strategy.current_version is not None:
-            asked = specification.of_version(strategy.current_version, start=start, end=end)
-            return initial_of(asked) | {"strategy": strategy.pk} | _default_costs()
-    return {
-        "plugin": request.GET.get("plugin", "rsi_mean_reversion"),
-        "symbols": request.GET.get("symbols", ", ".join(symbols)),
-        "start": start,
-        "end": end,
-    } | _default_costs()
-
-
-def _default_costs() -> dict[str, Any]:
-    """Suggest costs, because a backtest without any flatters."""
-    return {"costs__commission_bps": 1, "costs__slippage_bps": 2}
-
-
-def _suggested() -> tuple[Any, Any, list[str]]:
-    symbols = list(
-        Instrument.objects.filter(is_active=True, series__timeframe="1d", series__bar_count__gt=0)
-        .distinct()
-        .values_list("symbol", flat=True)[:N_SUGGESTED_SYMBOLS]
+    return studies.from_strategy(request) or studies.from_nothing(
+        request, plugin=DEFAULT_PLUGIN, n_symbols=N_SUGGESTED_SYMBOLS
     )
-    held = BarSeries.objects.filter(instrument__symbol__in=symbols, timeframe="1d").aggregate(
-        first=Min("first_opened_at"), last=Max("last_closed_at")
-    )
-    first = held["first"].date() if held["first"] else None
-    last = held["last"].date() if held["last"] else None
-    return (*default_period(first, last), symbols)
 
 
 def _version(
@@ -208,16 +157,4 @@ def _version(
     """Return the strategy's version that this backtest is of; None if something was changed."""
     if not form.cleaned_data.get("strategy"):
         return None
-    return matching_version(_strategy(request, form.cleaned_data["strategy"]), asked)
-
-
-def _strategy(request: PageRequest, strategy_id: UUID) -> Strategy:
-    strategies = Strategy.objects.for_user(request.user).with_version()
-    return get_object_or_404(strategies, pk=strategy_id)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Http404 from None
+    return matching_version(studies.find_strategy(request, form.cleaned_data["strategy"]), asked)

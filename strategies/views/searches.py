@@ -1,39 +1,147 @@
-"""What the pages of walk-forwards and sweeps share."""
+"""What the pages of walk-forwards and sweeps share; a kind has its columns, form and result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Max, Min
-from django.http import Http404, HttpResponse
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.timezone import now
-from django_htmx.http import HttpResponseClientRedirect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
-from alphastrat.core import exports, jobs, live
-from alphastrat.core.access import Role
+from alphastrat.core import exports, live
+from alphastrat.core.access import Role, View, role_required
 from alphastrat.core.charts import Chart
 from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
-from alphastrat.marketdata.models import BarSeries, Instrument
-from strategies.forms import default_period, initial_of
-from strategies.models import Strategy
-from strategies.models.search import Search
-from strategies.search_forms import SearchForm, initial_space
+from strategies.forms import initial_of
+from strategies.models.search import Search, SearchStatus
+from strategies.search_forms import SearchFilter, SearchForm, initial_space
 from strategies.services import searching
 from strategies.services.lifecycle import matching_version
 from strategies.services.search_space import axis_label
-from strategies.services.specification import of_version
+from strategies.services.studies import discard
 from strategies.services.trials import looks_at
-from strategies.views import result_tables
+from strategies.views import result_tables, studies
 
 DEFAULT_PLUGIN = "moving_average_cross"
 N_SUGGESTED_SYMBOLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What sets the pages of one kind of search apart.
+
+    `name` is that of its templates, `slug` that of its addresses; `ask` takes owner, request, time
+    and version, and stores a search; `result` gives the context of a page with a result.
+    """
+
+    name: str
+    plural: str
+    model: type[Search]
+    form: type[SearchForm]
+    ask: Callable[..., Search]
+    task: str
+    columns: tuple[Column, ...]
+    export: tuple[str, ...]
+    document: tuple[str, ...]
+    result: Callable[[PageRequest, Any], dict[str, Any]]
+
+    @property
+    def slug(self) -> str:
+        return self.name.replace("_", "-")
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Return the URL names that templates of both kinds use."""
+        pages = ("list", "new", "resume", "delete")
+        return {f"{page}_url": f"strategies:{self.slug}-{page}" for page in pages} | {
+            "list_label": self.plural
+        }
+
+
+def list_view(kind: Kind) -> View:
+    @login_required
+    @require_GET
+    def view(request: PageRequest) -> HttpResponseBase:
+        form = SearchFilter(request.GET)
+        return studies.list_page(
+            request, kind.model, form, name=kind.name, columns=kind.columns, export=kind.export
+        )
+
+    return view
+
+
+def new_view(kind: Kind) -> View:
+    """Ask for a search; `?validate` answers the form with its estimate and starts nothing."""
+
+    @role_required(Role.TRADER)
+    @require_http_methods(["GET", "POST"])
+    def view(request: PageRequest) -> HttpResponse:
+        if request.method == "GET":
+            return _form_page(request, kind.form(initial=_initial(request, kind)), kind)
+        return _create(request, kind.form(request.POST), kind)
+
+    return view
+
+
+def detail_view(kind: Kind) -> View:
+    """Show a search: its progress, why it stopped, or its result."""
+
+    @login_required
+    @require_GET
+    def view(request: PageRequest, search_id: UUID) -> HttpResponseBase:
+        search = find(request, kind.model, search_id)
+        if request.GET.get("format") == "json":
+            return _document(search, kind)
+        if search.state != SearchStatus.SUCCEEDED:
+            return _unfinished(request, search, kind)
+        if request.htmx and request.htmx.target and "job" in request.htmx.target:
+            return HttpResponseClientRefresh()
+        context = {
+            "search": search,
+            "provenance": _provenance_of(search),
+            "can_write": request.user.has_role(Role.TRADER),
+        }
+        return render_page(
+            request,
+            f"strategies/{kind.name}_detail.html",
+            f"strategies/_{kind.name}_result.html",
+            context | kind.result(request, search) | kind.links,
+        )
+
+    return view
+
+
+def resume_view(kind: Kind) -> View:
+    @role_required(Role.TRADER)
+    @require_POST
+    def view(request: PageRequest, search_id: UUID) -> HttpResponse:
+        search = find(request, kind.model, search_id)
+        searching.resume(search, task=kind.task, kind=kind.slug, at=now())
+        return redirect(search)
+
+    return view
+
+
+def delete_view(kind: Kind) -> View:
+    @role_required(Role.TRADER)
+    @require_POST
+    def view(request: PageRequest, search_id: UUID) -> HttpResponse:
+        search = find(request, kind.model, search_id)
+        discard(search, at=now())
+        messages.info(request, f"Deleted “{search.title}”. Its sets still count as trials.")
+        return redirect(f"strategies:{kind.slug}-list")
+
+    return view
 
 
 def find(request: PageRequest, model: type[Search], search_id: UUID) -> Any:
@@ -44,40 +152,30 @@ def find(request: PageRequest, model: type[Search], search_id: UUID) -> Any:
     return get_object_or_404(found, pk=search_id)
 
 
-def initial(request: PageRequest, model: type[Search]) -> dict[str, Any]:
-    """Start from an earlier search, from a strategy, or from what the installation holds."""
-    start, end, symbols = _suggested()
-    costs = {"costs__commission_bps": 1, "costs__slippage_bps": 2}
+def _initial(request: PageRequest, kind: Kind) -> dict[str, Any]:
+    """Start from an earlier search, from a strategy, or from nothing."""
     if search_id := request.GET.get("from"):
-        search = find(request, model, as_uuid(search_id))
+        search = find(request, kind.model, studies.as_uuid(search_id))
         return initial_of(searching.specification_of(search)) | initial_space(search.space)
-    if strategy_id := request.GET.get("strategy"):
-        strategy = _strategy(request, as_uuid(strategy_id))
-        if strategy.current_version is not None:
-            asked = of_version(strategy.current_version, start=start, end=end)
-            return initial_of(asked) | {"strategy": strategy.pk} | costs
-    return {
-        "plugin": request.GET.get("plugin", DEFAULT_PLUGIN),
-        "symbols": request.GET.get("symbols", ", ".join(symbols)),
-        "start": start,
-        "end": end,
-    } | costs
+    return studies.from_strategy(request) or studies.from_nothing(
+        request, plugin=DEFAULT_PLUGIN, n_symbols=N_SUGGESTED_SYMBOLS
+    )
 
 
-def version_of(request: PageRequest, form: SearchForm) -> Any:
+def _version_of(request: PageRequest, form: SearchForm) -> Any:
     """Return the strategy's version that a search varies; None where it starts from nothing."""
     if not form.cleaned_data.get("strategy"):
         return None
-    strategy = _strategy(request, form.cleaned_data["strategy"])
+    strategy = studies.find_strategy(request, form.cleaned_data["strategy"])
     version = strategy.current_version
     return version and (matching_version(strategy, form.specification()) or version)
 
 
-def form_page(
-    request: PageRequest, form: SearchForm, kind: str, *, status: int = 200
+def _form_page(
+    request: PageRequest, form: SearchForm, kind: Kind, *, status: int = 200
 ) -> HttpResponse:
     """Show the form of a search with the estimate of what it takes."""
-    context = {"form": form, "plan": form.plan, "plugin": form.plugin_class, "kind": kind}
+    context = {"form": form, "plan": form.plan, "plugin": form.plugin_class}
     if form.plan is not None:
         asked = form.plan.search.plan.specification
         context["n_looks"] = looks_at(
@@ -85,65 +183,43 @@ def form_page(
         )
     return render_page(
         request,
-        f"strategies/{kind}_new.html",
-        f"strategies/_{kind}_form.html",
+        f"strategies/{kind.name}_new.html",
+        f"strategies/_{kind.name}_form.html",
         context,
         status=status,
     )
 
 
-def create(request: PageRequest, form: SearchForm, kind: str, ask: Any) -> HttpResponse:
+def _create(request: PageRequest, form: SearchForm, kind: Kind) -> HttpResponse:
     """Answer a form: as a draft with its estimate, with its problems, or by starting the job."""
     is_valid = form.is_valid()
     if "validate" in request.GET or "refresh" in request.POST:
         form.excuse_unfinished()
-        return form_page(request, form, kind)
+        return _form_page(request, form, kind)
     if not is_valid or form.plan is None:
-        return form_page(request, form, kind, status=422)
+        return _form_page(request, form, kind, status=422)
     try:
-        search = ask(form, version_of(request, form))
+        version = _version_of(request, form)
+        search: Any = kind.ask(request.user, form.request(), at=now(), version=version)
     except AlphaStratError as error:
         form.report(error)
-        return form_page(request, form, kind, status=422)
+        return _form_page(request, form, kind, status=422)
     if request.htmx:
         return HttpResponseClientRedirect(search.get_absolute_url())
     return redirect(search)
 
 
-def unfinished(request: PageRequest, search: Search, kind: str) -> HttpResponse:
+def _unfinished(request: PageRequest, search: Search, kind: Kind) -> HttpResponse:
     """Show a search that is under way, or that has stopped."""
     heads = live.heads(f"job:{search.job_id}") if search.job_id else {}
     context = {
         "search": search,
-        "kind": kind,
         "settings": settings_of(search),
         "heads": heads,
         "can_write": request.user.has_role(Role.TRADER),
-    } | links(kind, search)
+    } | kind.links
     name = "search_stopped" if search.is_ended else "search_progress"
     return render_page(request, f"strategies/{name}.html", f"strategies/_{name}.html", context)
-
-
-def links(kind: str, search: Search) -> dict[str, str]:
-    """Return the URL names that templates of both kinds use."""
-    slug = kind.replace("_", "-")
-    return {
-        "list_url": f"strategies:{slug}-list",
-        "list_label": "Walk-forwards" if slug == "walk-forward" else "Sweeps",
-        "new_url": f"strategies:{slug}-new",
-        "resume_url": f"strategies:{slug}-resume",
-        "delete_url": f"strategies:{slug}-delete",
-    }
-
-
-def remove(search: Search, request: PageRequest, list_name: str) -> HttpResponse:
-    """Delete a search, stopping it first."""
-    if not search.is_ended and search.job is not None:
-        jobs.cancel(search.job, at=now())
-    title = search.title
-    search.delete()
-    messages.info(request, f"Deleted “{title}”. Its sets still count as trials.")
-    return redirect(list_name)
 
 
 def settings_of(search: Search) -> list[tuple[str, str]]:
@@ -155,7 +231,7 @@ def settings_of(search: Search) -> list[tuple[str, str]]:
     return [*varied, *result_tables.settings_of(subject)]
 
 
-def provenance_of(search: Search) -> list[tuple[str, str]]:
+def _provenance_of(search: Search) -> list[tuple[str, str]]:
     """Return what is needed to compute the same search again."""
     subject: Any = search
     return [
@@ -182,35 +258,8 @@ def chart_numbers(search: Search, chart: Chart, form: str) -> HttpResponseBase:
     return exports.table_response(rows, columns, name=name, form=form)
 
 
-def document(search: Search, names: tuple[str, ...], kind: str) -> HttpResponseBase:
+def _document(search: Search, kind: Kind) -> HttpResponseBase:
     """Return everything about a search but its arrays as JSON."""
-    columns = [Column(name, name) for name in names]
-    name = f"{kind}-{str(search.pk)[:8]}"
+    columns = [Column(name, name) for name in kind.document]
+    name = f"{kind.slug}-{str(search.pk)[:8]}"
     return exports.table_response([search], columns, name=name, form="json")
-
-
-def as_uuid(text: str) -> UUID:
-    """Return an id from a query string, or answer 404."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Http404 from None
-
-
-def _suggested() -> tuple[Any, Any, list[str]]:
-    symbols = list(
-        Instrument.objects.filter(is_active=True, series__timeframe="1d", series__bar_count__gt=0)
-        .distinct()
-        .values_list("symbol", flat=True)[:N_SUGGESTED_SYMBOLS]
-    )
-    held = BarSeries.objects.filter(instrument__symbol__in=symbols, timeframe="1d").aggregate(
-        first=Min("first_opened_at"), last=Max("last_closed_at")
-    )
-    first = held["first"].date() if held["first"] else None
-    last = held["last"].date() if held["last"] else None
-    return (*default_period(first, last), symbols)
-
-
-def _strategy(request: PageRequest, strategy_id: UUID) -> Strategy:
-    strategies = Strategy.objects.for_user(request.user).with_version()
-    return get_object_or_404(strategies, pk=strategy_id)

@@ -8,16 +8,12 @@ from uuid import UUID
 import numpy as np
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpResponse
+from django.http import Http404
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.timezone import now
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRefresh
+from django.views.decorators.http import require_GET
 
-from alphastrat.core import exports, live
-from alphastrat.core.access import Role, role_required
+from alphastrat.core import exports
 from alphastrat.core.charts import Chart, figure_response
 from alphastrat.core.etags import not_modified, with_entity_tag
 from alphastrat.core.http import PageRequest, render_page
@@ -25,8 +21,8 @@ from alphastrat.core.tables import Column, Order, read_order
 from strategies import search_charts
 from strategies.models import Sweep
 from strategies.models.sweep import Method
-from strategies.search_forms import SearchFilter, SweepForm
-from strategies.services import searching, sweeps
+from strategies.search_forms import SweepForm
+from strategies.services import sweeps
 from strategies.services.search_space import axis_label
 from strategies.services.sweep_findings import find as find_faults
 from strategies.services.sweep_findings import stability_words
@@ -34,8 +30,6 @@ from strategies.services.sweep_judging import luck_of
 from strategies.services.sweep_surface import METRIC_LABELS, SetRows, Surface
 from strategies.views import searches
 
-KIND = "sweep"
-PER_PAGE = 50
 SETS_PER_PAGE = 100
 N_TOP_SETS = 12
 COLUMNS = (
@@ -55,28 +49,25 @@ COLUMNS = (
     Column("period", "Period"),
     Column("requested_at", "Asked for", "age", sort="requested_at"),
 )
-EXPORTS = tuple(
-    Column(name, name)
-    for name in (
-        "id",
-        "title",
-        "plugin",
-        "timeframe",
-        "start_at",
-        "end_at",
-        "status",
-        "method",
-        "objective",
-        "n_sets",
-        "n_evaluated",
-        "best_sharpe",
-        "plateau_sharpe",
-        "stability",
-        "overfitting_probability",
-        "requested_at",
-        "data_fingerprint",
-        "code_version",
-    )
+EXPORTS = (
+    "id",
+    "title",
+    "plugin",
+    "timeframe",
+    "start_at",
+    "end_at",
+    "status",
+    "method",
+    "objective",
+    "n_sets",
+    "n_evaluated",
+    "best_sharpe",
+    "plateau_sharpe",
+    "stability",
+    "overfitting_probability",
+    "requested_at",
+    "data_fingerprint",
+    "code_version",
 )
 DOCUMENT = (
     "id",
@@ -108,63 +99,6 @@ DOCUMENT = (
     "finished_at",
 )
 CHARTS = ("heat", "sharpes", "overfitting")
-
-
-@login_required
-@require_GET
-def sweep_list(request: PageRequest) -> HttpResponseBase:
-    heads = live.heads(f"jobs:u{request.user.pk}")
-    form = SearchFilter(request.GET)
-    order = read_order(request, COLUMNS, default="-requested_at")
-    found: Any = Sweep.objects.for_user(request.user).listed()
-    rows = form.apply(found).order_by(order.query_value, "-requested_at")
-    if "format" in request.GET:
-        return exports.table_response(rows, EXPORTS, name="sweeps", form=request.GET["format"])
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    context = {
-        "form": form,
-        "columns": COLUMNS,
-        "order": order,
-        "page": page,
-        "running": [one for one in page if not one.is_ended and one.job is not None],
-        "heads": {"jobs": heads[f"jobs:u{request.user.pk}"]},
-    }
-    return render_page(
-        request, "strategies/sweep_list.html", "strategies/_sweep_results.html", context
-    )
-
-
-@role_required(Role.TRADER)
-@require_http_methods(["GET", "POST"])
-def sweep_new(request: PageRequest) -> HttpResponse:
-    """Ask for a sweep; `?validate` answers the form and starts nothing."""
-    if request.method == "GET":
-        form = SweepForm(initial=searches.initial(request, Sweep))
-        return searches.form_page(request, form, KIND)
-
-    def ask(form: Any, version: Any) -> Sweep:
-        return sweeps.request_sweep(request.user, form.request(), at=now(), version=version)
-
-    return searches.create(request, SweepForm(request.POST), KIND, ask)
-
-
-@login_required
-@require_GET
-def sweep_detail(request: PageRequest, search_id: UUID) -> HttpResponseBase:
-    """Show a sweep: its progress, why it stopped, or its result."""
-    sweep = searches.find(request, Sweep, search_id)
-    if request.GET.get("format") == "json":
-        return searches.document(sweep, DOCUMENT, "sweep")
-    if sweep.state != Sweep.Status.SUCCEEDED:
-        return searches.unfinished(request, sweep, KIND)
-    if request.htmx and request.htmx.target and "job" in request.htmx.target:
-        return HttpResponseClientRefresh()
-    return render_page(
-        request,
-        "strategies/sweep_detail.html",
-        "strategies/_sweep_result.html",
-        _result(request, sweep),
-    )
 
 
 @login_required
@@ -206,25 +140,10 @@ def sweep_sets(request: PageRequest, search_id: UUID) -> HttpResponseBase:
         "columns": columns,
         "order": order,
         "page": Paginator(rows, SETS_PER_PAGE).get_page(request.GET.get("page")),
-    } | searches.links(KIND, sweep)
+    } | KIND.links
     return render_page(
         request, "strategies/sweep_sets.html", "strategies/_sweep_sets.html", context
     )
-
-
-@role_required(Role.TRADER)
-@require_POST
-def sweep_resume(request: PageRequest, search_id: UUID) -> HttpResponse:
-    sweep = searches.find(request, Sweep, search_id)
-    searching.resume(sweep, task=sweeps.TASK, kind=sweeps.KIND, at=now())
-    return redirect(sweep)
-
-
-@role_required(Role.TRADER)
-@require_POST
-def sweep_delete(request: PageRequest, search_id: UUID) -> HttpResponse:
-    sweep = searches.find(request, Sweep, search_id)
-    return searches.remove(sweep, request, "strategies:sweep-list")
 
 
 def set_columns(surface: Surface) -> tuple[Column, ...]:
@@ -255,7 +174,6 @@ def _result(request: PageRequest, sweep: Sweep) -> dict[str, Any]:
         if column.key not in ("exposure", "turnover", "profit_factor", "win_rate")
     ]
     return {
-        "search": sweep,
         "best": best,
         "plateau": plateau,
         "best_words": _set_words(sweep, best),
@@ -281,9 +199,7 @@ def _result(request: PageRequest, sweep: Sweep) -> dict[str, Any]:
             ("Better means", sweep.get_objective_display()),
             *searches.settings_of(sweep),
         ],
-        "provenance": searches.provenance_of(sweep),
-        "can_write": request.user.has_role(Role.TRADER),
-    } | searches.links(KIND, sweep)
+    }
 
 
 def _chart(request: PageRequest, surface: Surface, chart: str, luck: Any) -> Chart:
@@ -350,3 +266,22 @@ def _succeeded(request: PageRequest, search_id: UUID) -> Sweep:
     if sweep.status != Sweep.Status.SUCCEEDED:
         raise Http404
     return sweep
+
+
+KIND = searches.Kind(
+    name="sweep",
+    plural="Sweeps",
+    model=Sweep,
+    form=SweepForm,
+    ask=sweeps.request_sweep,
+    task=sweeps.TASK,
+    columns=COLUMNS,
+    export=EXPORTS,
+    document=DOCUMENT,
+    result=_result,
+)
+sweep_list = searches.list_view(KIND)
+sweep_new = searches.new_view(KIND)
+sweep_detail = searches.detail_view(KIND)
+sweep_resume = searches.resume_view(KIND)
+sweep_delete = searches.delete_view(KIND)

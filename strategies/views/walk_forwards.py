@@ -7,31 +7,24 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.http import Http404, HttpResponse
+from django.http import Http404
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
-from django.utils.timezone import now
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRefresh
+from django.views.decorators.http import require_GET
 
-from alphastrat.core import exports, live
-from alphastrat.core.access import Role, role_required
+from alphastrat.core import exports
 from alphastrat.core.charts import figure_response
 from alphastrat.core.etags import not_modified, with_entity_tag
 from alphastrat.core.formatting import percent
-from alphastrat.core.http import PageRequest, render_page
-from alphastrat.core.tables import Column, read_order
+from alphastrat.core.http import PageRequest
+from alphastrat.core.tables import Column
 from strategies.models import WalkForward
 from strategies.search_charts import WALK_FORWARD_CHARTS
-from strategies.search_forms import SearchFilter, WalkForwardForm
-from strategies.services import searching, walk_forwards
+from strategies.search_forms import WalkForwardForm
+from strategies.services import walk_forwards
 from strategies.services.search_space import axis_label
 from strategies.services.verdicts import efficiency_range, judge
 from strategies.views import searches
 
-KIND = "walk_forward"
-PER_PAGE = 50
 COLUMNS = (
     Column("title", "Walk-forward", sort="title", link="get_absolute_url"),
     Column("state", "State", "status", sort="status"),
@@ -44,30 +37,27 @@ COLUMNS = (
     Column("period", "Period"),
     Column("requested_at", "Asked for", "age", sort="requested_at"),
 )
-EXPORTS = tuple(
-    Column(name, name)
-    for name in (
-        "id",
-        "title",
-        "plugin",
-        "timeframe",
-        "start_at",
-        "end_at",
-        "status",
-        "scheme",
-        "n_folds",
-        "n_sets",
-        "n_evaluated",
-        "efficiency",
-        "sharpe_efficiency",
-        "sharpe_ratio",
-        "total_return",
-        "max_drawdown",
-        "n_trades",
-        "requested_at",
-        "data_fingerprint",
-        "code_version",
-    )
+EXPORTS = (
+    "id",
+    "title",
+    "plugin",
+    "timeframe",
+    "start_at",
+    "end_at",
+    "status",
+    "scheme",
+    "n_folds",
+    "n_sets",
+    "n_evaluated",
+    "efficiency",
+    "sharpe_efficiency",
+    "sharpe_ratio",
+    "total_return",
+    "max_drawdown",
+    "n_trades",
+    "requested_at",
+    "data_fingerprint",
+    "code_version",
 )
 FOLD_COLUMNS = (
     Column("number", "Fold"),
@@ -119,70 +109,6 @@ DOCUMENT = (
 
 @login_required
 @require_GET
-def walk_forward_list(request: PageRequest) -> HttpResponseBase:
-    heads = live.heads(f"jobs:u{request.user.pk}")
-    form = SearchFilter(request.GET)
-    order = read_order(request, COLUMNS, default="-requested_at")
-    found: Any = WalkForward.objects.for_user(request.user).listed()
-    rows = form.apply(found).order_by(order.query_value, "-requested_at")
-    if "format" in request.GET:
-        return exports.table_response(
-            rows, EXPORTS, name="walk-forwards", form=request.GET["format"]
-        )
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    context = {
-        "form": form,
-        "columns": COLUMNS,
-        "order": order,
-        "page": page,
-        "running": [one for one in page if not one.is_ended and one.job is not None],
-        "heads": {"jobs": heads[f"jobs:u{request.user.pk}"]},
-    }
-    return render_page(
-        request,
-        "strategies/walk_forward_list.html",
-        "strategies/_walk_forward_results.html",
-        context,
-    )
-
-
-@role_required(Role.TRADER)
-@require_http_methods(["GET", "POST"])
-def walk_forward_new(request: PageRequest) -> HttpResponse:
-    """Ask for a walk-forward; `?validate` answers the form and starts nothing."""
-    if request.method == "GET":
-        form = WalkForwardForm(initial=searches.initial(request, WalkForward))
-        return searches.form_page(request, form, KIND)
-
-    def ask(form: Any, version: Any) -> WalkForward:
-        return walk_forwards.request_walk_forward(
-            request.user, form.request(), at=now(), version=version
-        )
-
-    return searches.create(request, WalkForwardForm(request.POST), KIND, ask)
-
-
-@login_required
-@require_GET
-def walk_forward_detail(request: PageRequest, search_id: UUID) -> HttpResponseBase:
-    """Show an analysis: its progress, why it stopped, or its result."""
-    analysis = searches.find(request, WalkForward, search_id)
-    if request.GET.get("format") == "json":
-        return searches.document(analysis, DOCUMENT, "walk-forward")
-    if analysis.state != WalkForward.Status.SUCCEEDED:
-        return searches.unfinished(request, analysis, KIND)
-    if request.htmx and request.htmx.target and "job" in request.htmx.target:
-        return HttpResponseClientRefresh()
-    return render_page(
-        request,
-        "strategies/walk_forward_detail.html",
-        "strategies/_walk_forward_result.html",
-        _result(request, analysis),
-    )
-
-
-@login_required
-@require_GET
 def walk_forward_chart(request: PageRequest, search_id: UUID, chart: str) -> HttpResponseBase:
     """Answer a chart's figure, or its numbers with `?format=csv`."""
     analysis = searches.find(request, WalkForward, search_id)
@@ -213,28 +139,12 @@ def walk_forward_folds(request: PageRequest, search_id: UUID) -> HttpResponseBas
     return exports.table_response(analysis.folds, columns, name=name, form=form)
 
 
-@role_required(Role.TRADER)
-@require_POST
-def walk_forward_resume(request: PageRequest, search_id: UUID) -> HttpResponse:
-    analysis = searches.find(request, WalkForward, search_id)
-    searching.resume(analysis, task=walk_forwards.TASK, kind=walk_forwards.KIND, at=now())
-    return redirect(analysis)
-
-
-@role_required(Role.TRADER)
-@require_POST
-def walk_forward_delete(request: PageRequest, search_id: UUID) -> HttpResponse:
-    analysis = searches.find(request, WalkForward, search_id)
-    return searches.remove(analysis, request, "strategies:walk-forward-list")
-
-
 def _result(request: PageRequest, analysis: WalkForward) -> dict[str, Any]:
     status, findings = judge(analysis)
     spread = efficiency_range(analysis)
     built = {key.replace("-", "_"): draw(analysis) for key, draw in WALK_FORWARD_CHARTS.items()}
     won = sum(fold["out_of_sample_return"] > 0 for fold in analysis.folds)
     return {
-        "search": analysis,
         "verdict": status,
         "findings": findings,
         "spread": f"from {percent(spread[0], 0)} to {percent(spread[1], 0)}" if spread else "",
@@ -245,9 +155,7 @@ def _result(request: PageRequest, analysis: WalkForward) -> dict[str, Any]:
         "fold_columns": _fold_columns(analysis),
         "folds": [_fold_row(fold) for fold in analysis.folds],
         "settings": [*_fold_settings(analysis), *searches.settings_of(analysis)],
-        "provenance": searches.provenance_of(analysis),
-        "can_write": request.user.has_role(Role.TRADER),
-    } | searches.links(KIND, analysis)
+    }
 
 
 def _fold_columns(analysis: WalkForward) -> tuple[Column, ...]:
@@ -272,3 +180,22 @@ def _fold_settings(analysis: WalkForward) -> list[tuple[str, str]]:
         ("Purge and embargo", f"{analysis.purge} and {analysis.embargo} bars"),
         ("Taken out of sample", analysis.get_selection_display()),
     ]
+
+
+KIND = searches.Kind(
+    name="walk_forward",
+    plural="Walk-forwards",
+    model=WalkForward,
+    form=WalkForwardForm,
+    ask=walk_forwards.request_walk_forward,
+    task=walk_forwards.TASK,
+    columns=COLUMNS,
+    export=EXPORTS,
+    document=DOCUMENT,
+    result=_result,
+)
+walk_forward_list = searches.list_view(KIND)
+walk_forward_new = searches.new_view(KIND)
+walk_forward_detail = searches.detail_view(KIND)
+walk_forward_resume = searches.resume_view(KIND)
+walk_forward_delete = searches.delete_view(KIND)
