@@ -148,7 +148,7 @@ def stability(grid: Grid, numbers: IntArray, values: FloatArray, chosen: int) ->
     Returns
     -------
     Stability
-        As `overfitting.parameter_stability`, with the grid's own steps and borders.
+        Over the sets within one grid step on every axis; NaN counts as 0.
     """
     place = {int(number): row for row, number in enumerate(numbers)}
     near = [place[int(number)] for number in grid.neighbours(chosen) if int(number) in place]

@@ -8,7 +8,7 @@ import pytest
 from strategies.quant import grid as grids
 from strategies.quant.combinatorial import combinatorial_sharpes
 from strategies.quant.grid import Axis, Grid, smooth, stability
-from strategies.quant.overfitting import parameter_stability, smoothed_values
+from tests.strategies.quant.grid_oracle import parameter_stability, smoothed_values
 
 GRID = Grid((Axis("a", (1, 2, 3, 4)), Axis("b", (10, 20, 30)), Axis("c", (0.1, 0.2))))
 

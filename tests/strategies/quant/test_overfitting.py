@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from strategies.quant.overfitting import (
     Rank,
-    best_on_plateau,
     block_moments,
     overfitting_from_blocks,
     overfitting_probability,
-    parameter_stability,
-    smoothed_values,
 )
 from tests.strategies.quant.builders import FIXTURES, load_fixture
 
@@ -73,30 +68,3 @@ def test_in_sample_performance_equals_the_direct_sharpe_ratio(noise: np.ndarray)
 def test_too_little_for_cscv_is_refused(shape: tuple[int, int], n_blocks: int) -> None:
     with pytest.raises(ValueError, match="block"):
         overfitting_probability(np.random.default_rng(0).normal(size=shape), n_blocks=n_blocks)
-
-
-GRID = [{"a": a, "b": b} for a in (1, 2, 3, 4, 5) for b in (10, 20, 30)]
-
-
-def test_a_spike_is_unstable_and_a_plateau_stable() -> None:
-    spike = np.zeros(15)
-    spike[7] = 1.0
-    assert parameter_stability(GRID, spike, 7).ratio == 0.0
-    plateau = parameter_stability(GRID, np.ones(15), 7)
-    assert (plateau.ratio, plateau.share_positive, plateau.n_neighbours) == (1.0, 1.0, 8)
-    assert not plateau.is_on_edge
-    assert parameter_stability(GRID, np.ones(15), 0).is_on_edge
-
-
-def test_stability_is_undefined_without_neighbours_or_profit() -> None:
-    assert math.isnan(parameter_stability(GRID[:1], np.ones(1), 0).ratio)
-    assert math.isnan(parameter_stability(GRID, -np.ones(15), 7).ratio)
-
-
-def test_the_plateau_beats_the_spike() -> None:
-    values = np.zeros(15)
-    values[2] = 1.2  # a spike in a corner
-    values[[9, 10, 12, 13]] = 1.0
-    assert int(np.argmax(values)) == 2
-    assert best_on_plateau(GRID, values) in {9, 10, 12, 13}
-    assert np.allclose(smoothed_values(GRID, np.ones(15)), 1.0)
