@@ -18,7 +18,7 @@ from monitoring.models import Alert
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("evaluated", "stored")
+PARTS = ("alerted", "stored")
 
 
 class AlertCollector(Collector):
@@ -54,7 +54,7 @@ def _monitors() -> Iterator[Metric]:
     )
     passes = GaugeMetricFamily(
         "alphastrat_monitor_pass_seconds",
-        "Time from waking to having judged and to having stored, over the last passes.",
+        "Time from waking to the alerts of rules and to having stored all, over the last passes.",
         labels=["part", "quantile"],
     )
     states: dict[str, int] = {}

@@ -1,30 +1,41 @@
-"""What live strategies did, read for all of them at once.
+"""What live strategies did, put together for all of them at once.
 
-Three statements whatever the number of strategies: standings with expectations and shadows,
-equity points, and fills; arrays travel as binary aggregates.
+Five statements whatever the number of strategies: standings, expectations, shadows, equity points
+and fills; arrays travel as binary aggregates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
-from django.db import connection
-from psycopg import Cursor
 
-from alphastrat.quant.types import BoolArray, FloatArray, IntArray
+from alphastrat.quant.types import BoolArray, FloatArray, IntArray, Timeframe
 from monitoring.quant.evidence import Observations
 from monitoring.quant.observations import LiveObservations, LiveTrips
 from monitoring.quant.signal_tally import SignalTally
 from monitoring.quant.trips import round_trips
 from monitoring.services import packing
+from monitoring.services.account_series import POINT, Memory, RecordArray, Series, Wanted
+from monitoring.services.binary import binary_rows, binary_times, microseconds, moment_of
 
-# PostgreSQL's binary times count microseconds from 2000-01-01.
-_EPOCH = 946_684_800_000_000
+__all__ = [
+    "YEAR",
+    "Loaded",
+    "Standings",
+    "binary_rows",
+    "binary_times",
+    "evidence_start",
+    "load",
+    "load_with_standings",
+    "microseconds",
+    "moment_of",
+]
+
 YEAR = timedelta(days=365, hours=6)
 # How much of the past is read; intraday bars are many.
 SPANS = {
@@ -37,11 +48,10 @@ LONGEST = 2 * YEAR
 _TALLIED = ("kind", "reason", "n")
 
 _STANDINGS = """
-    SELECT s.id, s.name, s.owner_id, s.timeframe, a.id, a.opened_at, v.strategy_id IS NOT NULL,
-        v.false_alarms_per_year, v.tolerance, v.hard_drawdown, v.evidence_from, v.status,
-        v.clean_bars, v.observed_to, v.status_since, v.on_degraded, e.id, e.envelope,
-        sh.curves, sh.matched, coalesce(a.marked_to, %(at)s), flag.observed_to,
-        v.n_trades, v.e_value, v.evaluated_at, sh.signals, sh.computed_at
+    SELECT s.id, s.name, s.owner_id, s.timeframe, a.id, a.revision, e.id, sh.computed_at,
+        a.opened_at, v.evidence_from, coalesce(a.marked_to, %(at)s), a.past_revision,
+        v.false_alarms_per_year, v.tolerance, v.hard_drawdown, v.status, v.clean_bars,
+        v.observed_to, v.on_degraded, flag.observed_to, v.n_trades, v.e_value, v.evaluated_at
     FROM strategies s
     LEFT JOIN portfolio_account a ON a.strategy_id = s.id AND a.closed_at IS NULL
     LEFT JOIN monitoring_verification v ON v.strategy_id = s.id
@@ -56,33 +66,57 @@ _STANDINGS = """
     WHERE (%(ids)s::uuid[] IS NULL AND a.id IS NOT NULL) OR s.id = ANY(%(ids)s::uuid[])
     ORDER BY s.id
 """
-# The equity points of each account since its own start, in order.
-_POINTS = """
-    SELECT p.account_id,
-        string_agg(timestamptz_send(p.marked_at), '' ORDER BY p.marked_at),
-        string_agg(float8send(coalesce(p.bar_return, 'NaN')), '' ORDER BY p.marked_at),
-        string_agg(float8send(p.equity::float8), '' ORDER BY p.marked_at),
-        string_agg(float8send(p.gross_exposure), '' ORDER BY p.marked_at)
-    FROM unnest(%(accounts)s::uuid[], %(since)s::timestamptz[]) AS w (account_id, since)
-    JOIN portfolio_equitypoint p
-        ON p.account_id = w.account_id AND p.marked_at >= w.since AND p.marked_at <= %(at)s
-    GROUP BY p.account_id
-"""
-# The fills of each account that no later row corrects, in order.
-_FILLS = """
-    SELECT f.account_id,
-        string_agg(uuid_send(f.instrument_id), '' ORDER BY f.filled_at, f.recorded_at, f.id),
-        string_agg(timestamptz_send(f.filled_at), '' ORDER BY f.filled_at, f.recorded_at, f.id),
-        string_agg(float8send(CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END::float8),
-            '' ORDER BY f.filled_at, f.recorded_at, f.id),
-        string_agg(float8send(f.price::float8), '' ORDER BY f.filled_at, f.recorded_at, f.id),
-        string_agg(float8send(f.commission::float8), '' ORDER BY f.filled_at, f.recorded_at, f.id)
-    FROM portfolio_fill f
-    LEFT JOIN portfolio_fill c ON c.corrects_id = f.id
-    WHERE f.account_id = ANY(%(accounts)s::uuid[]) AND f.filled_at <= %(at)s
-        AND c.id IS NULL AND NOT f.is_cancelled
-    GROUP BY f.account_id
-"""
+
+
+class _Row(NamedTuple):
+    """One strategy as `_STANDINGS` has it; its observations rest on what comes first."""
+
+    strategy_id: UUID
+    name: str
+    owner_id: int
+    timeframe: str
+    account_id: UUID | None
+    revision: int | None
+    expectation_id: UUID | None
+    shadow_at: datetime | None
+    opened_at: datetime | None
+    evidence_from: datetime | None
+    market_at: datetime
+    past_revision: int | None
+    budget: float | None
+    tolerance: float | None
+    hard_drawdown: float | None
+    status: str | None
+    clean_bars: int | None
+    observed_to: datetime | None
+    action: str | None
+    flagged_to: datetime | None
+    n_trades: int | None
+    e_value: float | None
+    evaluated_at: datetime | None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Return what changes when the observations do."""
+        return self[:_N_KEY]
+
+    @property
+    def start(self) -> datetime:
+        """Return from when evidence counts; time is that of the market, which a replay repeats."""
+        return evidence_start(self.opened_at, self.evidence_from, at=self.market_at)
+
+    @property
+    def since(self) -> datetime:
+        """Return from when the past is read."""
+        return max(self.start - YEAR, self.market_at - SPANS.get(self.timeframe, LONGEST))
+
+    def wanted(self) -> Wanted | None:
+        """Return what is to be known of the account."""
+        if self.account_id is None:
+            return None
+        bar = Timeframe(self.timeframe).duration or timedelta(days=31)
+        revisions = self.revision or 0, self.past_revision or 0
+        return Wanted(self.account_id, *revisions, self.since, bar)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,30 +169,31 @@ class Loaded:
     standings: Standings
 
 
-def load(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> LiveObservations:
+_N_KEY = _Row._fields.index("past_revision")
+
+
+def load(
+    strategy_ids: Sequence[UUID] | None, *, at: datetime, memory: Memory | None = None
+) -> LiveObservations:
     """Return what is known at `at` about these strategies, or about all with an open account."""
-    return load_with_standings(strategy_ids, at=at).observations
+    return load_with_standings(strategy_ids, at=at, memory=memory).observations
 
 
-def load_with_standings(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> Loaded:
-    """Return observations together with how each strategy is judged and stands."""
+def load_with_standings(
+    strategy_ids: Sequence[UUID] | None, *, at: datetime, memory: Memory | None = None
+) -> Loaded:
+    """Return observations together with how each strategy is judged and stands.
+
+    What `memory` holds is not read again.
+    """
     ids = None if strategy_ids is None else list(strategy_ids)
-    rows = binary_rows(_STANDINGS, {"ids": ids, "at": at})
-    # Time is that of the market, which a replay repeats.
-    starts = [evidence_start(row[5], row[10], at=row[20]) for row in rows]
-    accounts = [row[4] for row in rows if row[4] is not None]
-    since = [
-        max(start - YEAR, row[20] - SPANS.get(row[3], LONGEST))
-        for row, start in zip(rows, starts, strict=True)
-        if row[4] is not None
-    ]
-    points: dict[UUID, tuple[Any, ...]] = {}
-    fills: dict[UUID, tuple[Any, ...]] = {}
-    if accounts:
-        window = {"accounts": accounts, "since": since, "at": at}
-        points = {row[0]: row[1:] for row in binary_rows(_POINTS, window)}
-        fills = {row[0]: row[1:] for row in binary_rows(_FILLS, window)}
-    return _Assembly(rows, starts, points, fills).loaded()
+    rows = [_Row._make(row) for row in binary_rows(_STANDINGS, {"ids": ids, "at": at})]
+    memory = memory or Memory()
+    key = [row.key for row in rows]
+    if memory.assembled is None or memory.assembled[0] != key:
+        memory.assembled = (key, _Assembly(rows, memory, at=at).observed())
+    observations, volatility_limits = memory.assembled[1]
+    return Loaded(observations, _standings(rows, observations.times, volatility_limits))
 
 
 def evidence_start(
@@ -170,40 +205,41 @@ def evidence_start(
 
 
 class _Assembly:
-    """Rows of the three statements put together into matrices."""
+    """What is known of many strategies, put together into matrices."""
 
-    def __init__(
-        self,
-        rows: list[Any],
-        starts: list[datetime],
-        points: dict[UUID, tuple[Any, ...]],
-        fills: dict[UUID, tuple[Any, ...]],
-    ) -> None:
-        self._rows = rows
-        self._starts = starts
-        self._fills = fills
-        self._series = [points.get(row[4]) for row in rows]
-        lengths = [len(part[0]) // 8 if part else 0 for part in self._series]
-        self._shape = (len(rows), max(lengths, default=0))
-        self._times = np.zeros(self._shape, np.int64)
-        for i, (part, length) in enumerate(zip(self._series, lengths, strict=True)):
-            if part and length:
-                self._times[i, -length:] = binary_times(part[0])
+    def __init__(self, rows: list[_Row], memory: Memory, *, at: datetime) -> None:
+        self._rows, self._memory = rows, memory
+        self._shadows = memory.shadows([(row.account_id, row.shadow_at) for row in rows])
+        asked = [row.wanted() for row in rows]
+        found = iter(memory.series([one for one in asked if one is not None], at=at))
+        self._series = [None if one is None else next(found) for one in asked]
+        points = [_seen(one, row.since, at) for one, row in zip(self._series, rows, strict=True)]
+        lengths = np.array([len(part) for part in points], np.int64)
+        self._shape = (len(rows), int(lengths.max(initial=0)))
+        self._points = np.concatenate([*points, np.empty(0, POINT)])
+        row_of = np.repeat(np.arange(len(rows)), lengths)
+        ends = np.cumsum(lengths)
+        column = np.arange(len(self._points)) - (ends - self._shape[1])[row_of]
+        self._place = row_of, column
+        self._times = self._matrix("time", np.zeros(self._shape, np.int64))
 
-    def loaded(self) -> Loaded:
-        unpacked = packing.unpack_many([row[17] for row in self._rows])
+    def observed(self) -> tuple[LiveObservations, FloatArray]:
+        """Return the observations, and limits of volatility as `Standings` has them."""
+        unpacked = packing.unpack_many(
+            self._memory.envelopes([(row.account_id, row.expectation_id) for row in self._rows])
+        )
         gaps, matches = self._matched()
         shadow, signals = self._shadow()
         observations = LiveObservations(
-            strategies=tuple(row[0] for row in self._rows),
-            names=tuple(row[1] for row in self._rows),
-            owners=tuple(row[2] for row in self._rows),
-            accounts=tuple(row[4] for row in self._rows),
-            timeframes=tuple(row[3] for row in self._rows),
+            strategies=tuple(row.strategy_id for row in self._rows),
+            names=tuple(row.name for row in self._rows),
+            owners=tuple(row.owner_id for row in self._rows),
+            accounts=tuple(row.account_id for row in self._rows),
+            timeframes=tuple(row.timeframe for row in self._rows),
             times=self._times,
-            returns=self._matrix(1),
-            equity=self._matrix(2),
-            exposure=self._matrix(3),
+            returns=self._matrix("bar_return"),
+            equity=self._matrix("equity"),
+            exposure=self._matrix("exposure"),
             shadow=shadow,
             trips=self._trips(),
             matches=matches,
@@ -213,29 +249,26 @@ class _Assembly:
             promise=unpacked.promise,
             envelopes=unpacked.envelopes,
             levels=unpacked.levels,
-            has_shadow=np.array([row[18] is not None for row in self._rows], np.bool_),
+            has_shadow=np.array([one is not None for one in self._shadows], np.bool_),
         )
-        return Loaded(observations, self._standings(unpacked.volatility_limits))
+        return observations, unpacked.volatility_limits
 
-    def _matrix(self, place: int) -> FloatArray:
-        matrix = np.full(self._shape, np.nan)
-        for i, part in enumerate(self._series):
-            if part:
-                values = np.frombuffer(part[place], ">f8")
-                matrix[i, self._shape[1] - len(values) :] = values
+    def _matrix(self, name: str, empty: Any = None) -> Any:
+        matrix = np.full(self._shape, np.nan) if empty is None else empty
+        matrix[self._place] = self._points[name]
         return matrix
 
     def _shadow(self) -> tuple[FloatArray, SignalTally]:
         """Return what the shadow earned at each bar, and live signals held against its own."""
         returns, compared = np.full(self._shape, np.nan), np.zeros(self._shape, np.int64)
         differing: list[tuple[IntArray, ...]] = []
-        for i, row in enumerate(self._rows):
-            if not row[18] or not self._shape[1]:
+        for i, found in enumerate(self._shadows):
+            if found is None or not found.curves or not self._shape[1]:
                 continue
-            times, earned = packing.unpack_curve(row[18])
+            times, earned = packing.unpack_curve(found.curves)
             place, is_there = _at_times(times, self._times[i])
             returns[i] = np.where(is_there, earned[place], np.nan)
-            counts, tally = packing.unpack_signals(row[25], n_bars=len(times))
+            counts, tally = packing.unpack_signals(found.signals, n_bars=len(times))
             compared[i] = np.where(is_there, counts[place], 0)
             if len(tally):
                 column = self._columns(i, tally["time"])
@@ -260,23 +293,25 @@ class _Assembly:
         return np.where(known & (place < n_bars), place, -1)
 
     def _trips(self) -> LiveTrips:
-        parts: list[tuple[Any, ...]] = []
-        for i, row in enumerate(self._rows):
-            found = self._fills.get(row[4])
-            if found and self._shape[1]:
-                moments = binary_times(found[1])
-                past = moments <= self._times[i, -1]
-                columns = self._columns(i, moments[past])
-                asset = np.frombuffer(found[0], "V16")[past]
-                numbers = [np.frombuffer(part, ">f8")[past] for part in found[2:]]
-                parts.append((np.full(len(columns), i), asset, columns, *numbers))
+        rows, columns, parts = [], [], []
+        for i, series in enumerate(self._series):
+            if series is not None and len(series.fills) and self._shape[1]:
+                fills = series.fills
+                past = fills[: fills["time"].searchsorted(self._times[i, -1], side="right")]
+                rows.append(np.full(len(past), i))
+                columns.append(self._columns(i, past["time"]))
+                parts.append(past)
         if not parts:
             return LiveTrips.none()
-        row_of, asset, column, quantity, price, fee = (
-            np.concatenate(part) for part in zip(*parts, strict=True)
+        fill = np.concatenate(parts)
+        trips = round_trips(
+            np.concatenate(rows),
+            fill["asset"],
+            np.concatenate(columns),
+            fill["quantity"],
+            price=fill["price"],
+            fee=fill["fee"],
         )
-        _, codes = np.unique(asset.view("S16"), return_inverse=True)
-        trips = round_trips(row_of, codes.ravel(), column, quantity, price=price, fee=fee)
         # Round trips that ended before the first bar that was read are history.
         kept = (trips.exited >= 0) | np.isnan(trips.returns)
         return LiveTrips(
@@ -285,9 +320,9 @@ class _Assembly:
 
     def _matched(self) -> tuple[Observations, Observations]:
         rows, columns, records = [], [], []
-        for i, row in enumerate(self._rows):
-            if row[19] and self._shape[1]:
-                found = np.frombuffer(row[19], packing.MATCHED)
+        for i, shadow in enumerate(self._shadows):
+            if shadow is not None and shadow.matched and self._shape[1]:
+                found = np.frombuffer(shadow.matched, packing.MATCHED)
                 rows.append(np.full(len(found), i))
                 columns.append(self._columns(i, found["time"]))
                 records.append(found)
@@ -301,60 +336,44 @@ class _Assembly:
             Observations.sorted(row_of[known], column[known], record["is_matched"][known]),
         )
 
-    def _standings(self, volatility_limits: FloatArray) -> Standings:
-        rows, n_bars = self._rows, self._shape[1]
-        first = [
-            int(np.searchsorted(self._times[i], microseconds(start)))
-            for i, start in enumerate(self._starts)
-        ]
-        first_new = [
-            n_bars
-            if not n_bars
-            else int(np.searchsorted(self._times[i], microseconds(row[13]), side="right"))
-            if row[13] is not None
-            else 0
-            for i, row in enumerate(rows)
-        ]
-        return Standings(
-            budget=_numbers([row[7] for row in rows], 0.5),
-            tolerance=_numbers([row[8] for row in rows], 0.1),
-            hard_drawdown=_numbers([row[9] for row in rows], np.nan),
-            first=np.array(first, np.int64),
-            status=tuple(row[11] or "" for row in rows),
-            clean_bars=np.array([row[12] or 0 for row in rows], np.int64),
-            first_new=np.array(first_new, np.int64),
-            may_recover=np.array(
-                [bool(row[10] and row[21] and row[10] > row[21]) for row in rows], np.bool_
-            ),
-            stored=tuple((row[22], row[23], row[24], row[26]) for row in rows),
-            actions=tuple(row[15] or "none" for row in rows),
-            expectations=tuple(row[16] for row in rows),
-            volatility_limits=volatility_limits,
-        )
+
+def _seen(series: Series | None, since: datetime, at: datetime) -> RecordArray:
+    """Return the points of an account in the window that is looked at."""
+    if series is None:
+        return np.empty(0, POINT)
+    bounds = [microseconds(since), microseconds(at) + 1]
+    return series.points[slice(*series.points["time"].searchsorted(bounds))]
 
 
-def microseconds(moment: datetime) -> int:
-    """Return a moment as microseconds since 1970 UTC."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+def _standings(rows: list[_Row], times: IntArray, volatility_limits: FloatArray) -> Standings:
+    first = [int(times[i].searchsorted(microseconds(row.start))) for i, row in enumerate(rows)]
+    first_new = [
+        0
+        if row.observed_to is None
+        else int(times[i].searchsorted(microseconds(row.observed_to), side="right"))
+        for i, row in enumerate(rows)
+    ]
+    return Standings(
+        budget=_numbers([row.budget for row in rows], 0.5),
+        tolerance=_numbers([row.tolerance for row in rows], 0.1),
+        hard_drawdown=_numbers([row.hard_drawdown for row in rows], np.nan),
+        first=np.array(first, np.int64),
+        status=tuple(row.status or "" for row in rows),
+        clean_bars=np.array([row.clean_bars or 0 for row in rows], np.int64),
+        first_new=np.array(first_new, np.int64),
+        may_recover=np.array([_was_acknowledged(row) for row in rows], np.bool_),
+        stored=tuple((row.n_trades, row.e_value, row.evaluated_at, row.shadow_at) for row in rows),
+        actions=tuple(row.action or "none" for row in rows),
+        expectations=tuple(row.expectation_id for row in rows),
+        volatility_limits=volatility_limits,
+    )
 
 
-def moment_of(value: int) -> datetime | None:
-    """Return the moment of microseconds since 1970 UTC; None for 0."""
-    if not value:
-        return None
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(value))
-
-
-def binary_rows(statement: str, parameters: dict[str, Any]) -> list[Any]:
-    """Return the rows of a statement whose columns may be binary aggregates."""
-    connection.ensure_connection()
-    with Cursor(connection.connection) as cursor:
-        return list(cursor.execute(statement, parameters, binary=True))
-
-
-def binary_times(raw: bytes | memoryview) -> IntArray:
-    """Return binary times as microseconds since 1970 UTC."""
-    return np.frombuffer(raw, ">i8").astype(np.int64) + _EPOCH
+def _was_acknowledged(row: _Row) -> bool:
+    """Say whether the evidence was reset since the bar that a standing flag was given at."""
+    if row.evidence_from is None or row.flagged_to is None:
+        return False
+    return row.evidence_from > row.flagged_to
 
 
 def _numbers(values: list[Any], missing: float) -> FloatArray:

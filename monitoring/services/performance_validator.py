@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,12 +27,9 @@ from monitoring.quant.checks import Check, Judgement
 from monitoring.quant.degradation import Assessment, Terms, assess
 from monitoring.quant.observations import LiveObservations
 from monitoring.quant.status import Standing, advance
-from monitoring.services.observations import (
-    Standings,
-    load_with_standings,
-    microseconds,
-    moment_of,
-)
+from monitoring.services.account_series import Memory
+from monitoring.services.binary import microseconds, moment_of
+from monitoring.services.observations import Loaded, Standings, load_with_standings
 
 # A daily bar may be late by a long weekend, an intraday one by a night.
 PATIENCE = timedelta(days=4)
@@ -39,8 +37,8 @@ INTRADAY_PATIENCE = timedelta(days=1)
 LONGEST_REASON = 400
 # Verdicts that one piece of news names; a page that is told of more reads them all anyway.
 LONGEST_NEWS = 50
-# How often a verdict that does not move is written all the same, to say that it was looked at.
-REWRITE = timedelta(minutes=1)
+# How often it is written of a verdict that does not move that it was looked at.
+TOUCH = timedelta(minutes=1)
 
 _ENSURE = """
     INSERT INTO monitoring_verification (strategy_id, account_id, created_at, updated_at, status,
@@ -72,6 +70,33 @@ _WRITE = """
         observed_to timestamptz)
     WHERE v.strategy_id = n.strategy_id
 """
+_TOUCH = """
+    UPDATE monitoring_verification v SET evaluated_at = %(at)s
+    FROM unnest(%(ids)s::uuid[], %(stale)s::boolean[]) AS n (strategy_id, is_stale)
+    WHERE v.strategy_id = n.strategy_id AND n.is_stale =
+        (v.evidence @? '$.checks[*] ? (@.key == "freshness" && @.state == "stale")')
+    RETURNING v.strategy_id
+"""
+
+
+class Words:
+    """Why a verdict is what it is: put into words when somebody asks, which is seldom."""
+
+    def __init__(self, judged: Judgement, row: int, standing: Standing) -> None:
+        self._judged, self._row, self._standing = judged, row, standing
+
+    @cached_property
+    def checks(self) -> tuple[Check, ...]:
+        return tuple(self._judged.checks(self._row))
+
+    @cached_property
+    def reason(self) -> str:
+        words = self._judged.reason(self._row, list(self.checks), self._standing)
+        return words[:LONGEST_REASON]
+
+    @cached_property
+    def signals(self) -> dict[str, Any]:
+        return self._judged.signals(self._row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +108,24 @@ class Verdict:
     name: str
     before: str
     status: str
-    reason: str
     score: float | None
     coverage: float
     e_value: float
     action: str
     observed_to: datetime | None
-    checks: tuple[Check, ...]
-    signals: dict[str, Any] = field(default_factory=dict)
+    words: Words
+
+    @property
+    def reason(self) -> str:
+        return self.words.reason
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return self.words.checks
+
+    @property
+    def signals(self) -> dict[str, Any]:
+        return self.words.signals
 
     @property
     def has_changed(self) -> bool:
@@ -160,20 +195,23 @@ def examine(strategy_id: UUID, *, at: datetime) -> Examined:
 
 
 @transaction.atomic
-def evaluate(strategy_ids: Sequence[UUID] | None, *, at: datetime) -> Evaluated:
+def evaluate(
+    strategy_ids: Sequence[UUID] | None, *, at: datetime, memory: Memory | None = None
+) -> Evaluated:
     """Judge these strategies, or all with an open account, and store what has changed.
 
-    A change of verdict is stored with the evidence that caused it and announced on commit.
+    A change of verdict is stored with the evidence that caused it and announced on commit. What
+    `memory` holds is not read again.
     """
     scope = {"ids": None if strategy_ids is None else list(strategy_ids), "at": at}
     with connection.cursor() as cursor:
         cursor.execute(_ENSURE, scope)
         cursor.execute(_LOCK, scope)
-    loaded = load_with_standings(strategy_ids, at=at)
+    loaded = load_with_standings(strategy_ids, at=at, memory=memory)
     observations, standings = loaded.observations, loaded.standings
     found = assess(observations, terms_of(standings), others=_others(strategy_ids))
     verdicts, clean_bars = _verdicts(observations, standings, found, at=at)
-    _write(observations, standings, found, verdicts, clean_bars, at=at)
+    _write(loaded, found, verdicts, clean_bars, at=at)
     changed = tuple(one for one in verdicts if one.has_changed)
     _record(changed, observations, at=at)
     return Evaluated(observations, found, verdicts, changed)
@@ -230,7 +268,6 @@ def _verdicts(
     verdicts = []
     for i, code in enumerate(codes.tolist()):
         standing = Standing(code)
-        checks = judged.checks(i)
         verdicts.append(
             Verdict(
                 strategy_id=observations.strategies[i],
@@ -238,35 +275,40 @@ def _verdicts(
                 name=observations.names[i],
                 before=standings.status[i],
                 status=standing.key,
-                reason=judged.reason(i, checks, standing)[:LONGEST_REASON],
                 score=None if np.isnan(scores[i]) else scores[i],
                 coverage=0.0 if np.isnan(coverage[i]) else coverage[i],
                 e_value=e_values[i] if np.isfinite(e_values[i]) else 1.0,
                 action=standings.actions[i],
                 observed_to=moment_of(newest[i]),
-                checks=tuple(checks),
-                signals=judged.signals(i),
+                words=Words(judged, i, standing),
             )
         )
     return tuple(verdicts), clean_bars.tolist()
 
 
 def _write(
-    observations: LiveObservations,
-    standings: Standings,
+    loaded: Loaded,
     found: Assessment,
     verdicts: Sequence[Verdict],
     clean_bars: list[int],
     *,
     at: datetime,
 ) -> None:
-    n_bars = observations.shape[1]
-    metrics, n_live = _metrics(observations, found), found.n_bars.tolist()
+    standings, n_bars = loaded.standings, loaded.observations.shape[1]
+    moved = [
+        i
+        for i, one in enumerate(verdicts)
+        if standings.first_new[i] < n_bars or _has_moved(one, standings.stored[i], found, i)
+    ]
+    moved += _touch(loaded, set(range(len(verdicts))) - set(moved), at=at)
+    if not moved:
+        return
+    metrics, n_live = _metrics(loaded.observations, found), found.n_bars.tolist()
     n_trips = found.n_trips.tolist()
     rows = [
         {
             "strategy_id": str(one.strategy_id),
-            "account_id": _text(observations.accounts[i]),
+            "account_id": _text(loaded.observations.accounts[i]),
             "expectation_id": _text(standings.expectations[i]),
             "status": one.status,
             "reason": one.reason,
@@ -283,18 +325,15 @@ def _write(
             "metrics": metrics[i],
             "observed_to": _text(one.observed_to),
         }
-        for i, one in enumerate(verdicts)
-        if standings.first_new[i] < n_bars or _has_moved(one, standings.stored[i], found, i, at=at)
+        for i in moved
+        if (one := verdicts[i])
     ]
-    if rows:
-        # One document: arrays of documents would be escaped sign by sign.
-        with connection.cursor() as cursor:
-            cursor.execute(_WRITE, {"rows": json.dumps(rows), "at": at})
+    # One document: arrays of documents would be escaped sign by sign.
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, {"rows": json.dumps(rows), "at": at})
 
 
-def _has_moved(
-    verdict: Verdict, stored: tuple[Any, ...], found: Assessment, i: int, *, at: datetime
-) -> bool:
+def _has_moved(verdict: Verdict, stored: tuple[Any, ...], found: Assessment, i: int) -> bool:
     """Say whether a strategy without new bars has anything to be written."""
     n_trips, e_value, evaluated_at, followed_at = stored
     return (
@@ -302,9 +341,29 @@ def _has_moved(
         or n_trips != int(found.n_trips[i])
         or e_value != verdict.e_value
         or evaluated_at is None
-        or at - evaluated_at >= REWRITE
         or (followed_at is not None and followed_at > evaluated_at)
     )
+
+
+def _touch(loaded: Loaded, unmoved: Iterable[int], *, at: datetime) -> list[int]:
+    """Write that verdicts were looked at which do not move, once in a while.
+
+    Return those whose newest bar has become stale since they were written, or is no more.
+    """
+    stored = loaded.standings.stored
+    due = [i for i in unmoved if (seen_at := stored[i][2]) is not None and at - seen_at >= TOUCH]
+    if not due:
+        return []
+    strategies, is_stale = loaded.observations.strategies, _ages(loaded.observations, at=at)[1]
+    asked = {
+        "at": at,
+        "ids": [strategies[i] for i in due],
+        "stale": is_stale[due].tolist(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_TOUCH, asked)
+        touched = {row[0] for row in cursor.fetchall()}
+    return [i for i in due if strategies[i] not in touched]
 
 
 def _record(changed: Sequence[Verdict], observations: LiveObservations, *, at: datetime) -> None:

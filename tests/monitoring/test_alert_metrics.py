@@ -32,7 +32,7 @@ def test_the_passes_of_the_active_monitor_are_told_and_the_standby_counted(alice
     at = now()
     details = [
         {"state": "standby"},
-        {"state": "active", "stored_ms": {"p50": 12.5}, "evaluated_ms": {}},
+        {"state": "active", "stored_ms": {"p50": 12.5}, "alerted_ms": {}},
     ]
     for pid, detail in enumerate(details):
         Heartbeat.objects.create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -10,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 
 from alphastrat.core.models import Heartbeat
 from alphastrat.core.notify import Wake
-from monitoring.models import Alert
-from monitoring.services import rules, standing_breaches
+from monitoring.models import Alert, Verification
+from monitoring.services import performance_validator, rules, standing_breaches
 from monitoring.services.performance_alerts import observe
-from monitoring.services.performance_monitor import FULL_SECONDS, PerformanceMonitor
+from monitoring.services.performance_monitor import AFRESH_SECONDS, PerformanceMonitor
 from monitoring.services.performance_validator import Verdict
 from portfolio.models import Account, Portfolio, PortfolioMember, RiskAction, StrategyStanding
 from tests.factories import make_user
@@ -111,12 +112,59 @@ def test_a_change_that_nobody_announced_is_found_by_the_next_sweep(alice, watch)
     assert watch.look().n_alerts == 1
 
 
-def test_everything_is_judged_every_minute(alice, watch):
-    trade(plain_strategy(alice), 0.01)
+def test_everything_is_judged_afresh_in_every_minute_a_part_at_a_time(alice, watch):
+    for i in range(25):
+        trade(plain_strategy(alice, f"S{i}"), 0.01)
+    assert watch.look().n_strategies == 25
+    watch.seconds = AFRESH_SECONDS - 1
+    assert watch.look().n_strategies == 0
+    watch.seconds = AFRESH_SECONDS
+    assert watch.look(Wake({"monitor": frozenset({"other"})})).n_strategies == 0
+    assert [watch.look().n_strategies for _ in range(10)] == [3] * 8 + [1, 0]
+
+
+def test_what_changed_without_a_revision_is_found_within_the_minute(alice, watch):
+    make_rule(alice)
+    account = trade(plain_strategy(alice), 0.01, 0.0)
     watch.look()
-    watch.seconds = FULL_SECONDS
-    done = watch.look()
-    assert (done.is_full, done.n_strategies) == (True, 1)
+    account.equity_points.filter(marked_at=NOW).update(bar_return=-0.2)
+    watch.look(woken(account))
+    assert firing() == set()
+    watch.seconds = AFRESH_SECONDS
+    watch.look()
+    assert firing() == {"RSI"}
+
+
+def test_rules_alert_before_verdicts_are_given_and_even_without(alice, watch, monkeypatch):
+    make_rule(alice)
+    account = trade(plain_strategy(alice), 0.01, -0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(performance_validator, "evaluate", broken)
+        with pytest.raises(ZeroDivisionError):
+            watch.look(woken(account))
+    assert firing() == {"RSI"}
+    assert not Verification.objects.exists()
+    assert watch.look().n_strategies == 1
+    assert Alert.objects.count() == Verification.objects.count() == 1
+
+
+def broken(*_arguments, **_options):
+    raise ZeroDivisionError
+
+
+def test_rules_about_verdicts_follow_them(alice, watch):
+    make_rule(
+        alice,
+        metric="e_value",
+        comparator="above",
+        warning_bound=0.5,
+        critical_bound=None,
+        clear_bound=None,
+    )
+    make_rule(alice, "Day")
+    trade(plain_strategy(alice), 0.01, -0.2)
+    watch.look()
+    assert set(Alert.objects.values_list("metric", flat=True)) == {"drawdown", "e_value"}
 
 
 def test_a_changed_rule_is_judged_at_once(alice, bob, watch):
@@ -191,7 +239,7 @@ def test_missing_data_alerts_only_where_the_rule_says_so(alice, watch):
     watch.look()
     assert firing() == set()
     make_rule(alice, "Impatient", no_data_policy="alert", **needs, **bounds)
-    watch.seconds = FULL_SECONDS
+    watch.seconds = AFRESH_SECONDS
     watch.look()
     assert Alert.objects.get().title == "No data: Sharpe ratio of RSI"
 
@@ -213,8 +261,9 @@ def test_a_verdict_is_an_alert_that_ends_with_a_better_one(alice, watch):
     trade(strategy, 0.01)
 
     def verdict(status):
+        words = SimpleNamespace(reason="E = 24", checks=(), signals={})
         return Verdict(
-            strategy.pk, alice.pk, "RSI", "", status, "E = 24", 55.0, 1.0, 24.0, "none", NOW, ()
+            strategy.pk, alice.pk, "RSI", "", status, 55.0, 1.0, 24.0, "none", NOW, words
         )
 
     def say(status, second):
@@ -267,7 +316,7 @@ def test_a_pass_costs_the_same_number_of_statements_for_many(alice, watch):
         Account.objects.all().delete()
         for i in range(n):
             trade(plain_strategy(alice, f"{n} {i}"), 0.01, -0.2)
-        watch.seconds += FULL_SECONDS
+        watch.seconds += AFRESH_SECONDS
         with CaptureQueriesContext(connection) as queries:
             done = watch.look()
         assert done.n_alerts == n
