@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import models, transaction
 from django.http import HttpRequest
@@ -41,6 +42,12 @@ class MemberInline(admin.TabularInline):  # type: ignore[type-arg]
 
     model = PortfolioMember
     extra = 0
+    formfield_overrides = {
+        models.CharField: {"widget": forms.TextInput(attrs={"size": 12})},
+        models.FloatField: {
+            "widget": forms.NumberInput(attrs={"class": "vIntegerField", "step": "any"})
+        },
+    }
     fields = [
         "strategy",
         "group",
