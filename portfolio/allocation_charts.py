@@ -109,7 +109,16 @@ def frontier(result: Mapping[str, Any]) -> Chart:
         key="frontier",
         title="Efficient frontier",
         caption=caption,
-        svg=previews.svg_preview({"equity": found["expected_returns"]}),
+        svg=previews.svg_plane(
+            (found["volatilities"], found["expected_returns"]),
+            {
+                "muted": (
+                    [row["volatility"] for row in strategies],
+                    [row["expected_return"] for row in strategies],
+                ),
+                "buy": ([chosen["volatility"]], [chosen["expected_return"]]),
+            },
+        ),
         draw=draw,
         columns=("volatility", "expected_return"),
         rows=lambda: zip(found["volatilities"], found["expected_returns"], strict=True),
@@ -213,7 +222,7 @@ def scatter(pair: PairStudy) -> Chart:
         key="scatter",
         title="Day by day",
         caption=caption,
-        svg=previews.svg_preview({"equity": pair.first.tolist()}),
+        svg=previews.svg_plane(((), ()), {"series-1": (pair.first.tolist(), pair.second.tolist())}),
         draw=draw,
         columns=("day", "first", "second"),
         rows=lambda: zip(pair.dates, pair.first.tolist(), pair.second.tolist(), strict=True),

@@ -15,6 +15,8 @@ from alphastrat.core.errors import InvalidInput
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.tables import Column, lookup
 
+# Each form, and what a link to it is called.
+FORMS = (("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON"))
 # A cell that starts like this is a formula to a spreadsheet.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

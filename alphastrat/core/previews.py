@@ -47,6 +47,44 @@ def svg_preview(
     )
 
 
+def svg_plane(
+    curve: tuple[Sequence[Any], Sequence[Any]],
+    dots: Mapping[str, tuple[Sequence[Any], Sequence[Any]]],
+    *,
+    height: int = 240,
+) -> SafeString:
+    """Draw a curve and dots by role, both as x and y, as an inline picture without script."""
+    width = 720
+    groups = [curve, *dots.values()]
+    x, y = (np.concatenate([np.asarray(one[k], float) for one in groups]) for k in (0, 1))
+    if not x.size:
+        return SafeString("")
+    across = _Scale.fit([x.tolist()], width, width, zero=False)
+    up = _Scale.fit([y.tolist()], width, height, zero=False)
+
+    def places(one: tuple[Sequence[Any], Sequence[Any]]) -> list[str]:
+        # A scale counts from the top; to the right it must count from the left.
+        step = -(-len(one[0]) // PREVIEW_POINTS) or 1
+        pairs = zip(one[0][::step], one[1][::step], strict=True)
+        return [f"{width - across.y(a):.1f},{up.y(b):.1f}" for a, b in pairs]
+
+    marks = format_html_join(
+        "",
+        '<path class="dots" data-role="{}" d="{}"/>',
+        ((role, "".join(f"M{place}h0" for place in places(one))) for role, one in dots.items()),
+    )
+    return format_html(
+        '<svg class="preview" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<path class="axis" d="M0 {}H{}M0 {}H{}M0 {}H{}"/>'
+        '<polyline data-role="series-1" points="{}"/>{}</svg>',
+        width,
+        height,
+        *_gridlines(width, height),
+        " ".join(places(curve)),
+        marks,
+    )
+
+
 def sparkline(values: Sequence[Any], *, role: str = "live", label: str = "") -> SafeString:
     """Draw a small curve for a table cell or a card."""
     thinned = _thin(values)

@@ -45,6 +45,25 @@ EXPORTS = tuple(
         "risk_share",
     )
 )
+FOUND_EXPORTS = tuple(
+    Column(name, name)
+    for name in (
+        "id",
+        "name",
+        "group",
+        "source",
+        "n_days",
+        "current",
+        "weight",
+        "change",
+        "risk_share",
+        "low",
+        "high",
+        "inclusion",
+        "expected_return",
+        "volatility",
+    )
+)
 CHARTS = {"frontier": allocation_charts.frontier, "walk-forward": allocation_charts.walk_forward}
 
 
@@ -60,9 +79,12 @@ def allocation(request: PageRequest) -> HttpResponseBase:
     heads = live.heads(f"portfolio:{portfolio.pk}")
     snapshot = take_snapshot(portfolio, at=now())
     newest = portfolio.optimisations.select_related("job").first()
-    if "format" in request.GET:
-        rows = _export_rows(snapshot, newest)
-        return exports.table_response(rows, EXPORTS, name="allocation", form=request.GET["format"])
+    if form := request.GET.get("format"):
+        if request.GET.get("table") == "found":
+            rows = _found_rows((newest and newest.result) or {})
+            return exports.table_response(rows, FOUND_EXPORTS, name="weights", form=form)
+        rows = _rows(snapshot, newest, _stored_options(portfolio))
+        return exports.table_response(rows, EXPORTS, name="allocation", form=form)
     context = _context(request, snapshot, newest) | {
         "heads": heads,
         "form": OptimiseForm(members=_members(portfolio), options=_stored_options(portfolio)),
@@ -169,6 +191,7 @@ def _context(
         "largest_drift": max((row["drift"] for row in rows), key=abs, default=None),
         "threshold": options.max_weight,
         "topic": f"portfolio:{snapshot.portfolio.pk}",
+        "forms": exports.FORMS,
         "can_write": request.user.has_role(Role.TRADER),
         "rebalancing_url": address("portfolio:rebalancing"),
         **_answer(newest),
@@ -205,10 +228,6 @@ def _rows(
             }
         )
     return sorted(rows, key=lambda row: (-row["weight"], -row["target"], row["name"]))
-
-
-def _export_rows(snapshot: Snapshot, newest: Optimisation | None) -> list[dict[str, Any]]:
-    return _rows(snapshot, newest, _stored_options(snapshot.portfolio))
 
 
 def _answer(newest: Optimisation | None) -> dict[str, Any]:

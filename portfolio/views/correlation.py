@@ -44,6 +44,18 @@ EXPORTS = tuple(
     Column(name, name)
     for name in ("first", "second", "correlation", "band", "n_common", "first_id", "second_id")
 )
+CANDIDATES = tuple(
+    Column(name, name)
+    for name in (
+        "strategy_id",
+        "name",
+        "source",
+        "found.with_portfolio",
+        "found.mean_after",
+        "found.change",
+        "found.n_common",
+    )
+)
 WINDOW_LABELS = {"60": "60 days", "120": "120 days", "250": "250 days", "all": "All days"}
 CHARTS = {"rolling": allocation_charts.rolling, "scatter": allocation_charts.scatter}
 
@@ -63,9 +75,11 @@ def correlation(request: PageRequest) -> HttpResponseBase:
     at = now()
     gathered = correlations.gather(portfolio, at=at)
     found = correlations.study(gathered, window=window, regime=regime)
-    if "format" in request.GET:
-        rows = [_pair(found, *one) for one in found.pairs]
-        return exports.table_response(rows, EXPORTS, name="correlation", form=request.GET["format"])
+    if form := request.GET.get("format"):
+        if request.GET.get("table") == "candidates":
+            outside = correlations.candidates(gathered)
+            return exports.table_response(outside, CANDIDATES, name="candidates", form=form)
+        return exports.table_response(_every_pair(found), EXPORTS, name="correlation", form=form)
     shown, warned = _shown(found), found.warned
     context = {
         "portfolio": portfolio,
@@ -87,6 +101,7 @@ def correlation(request: PageRequest) -> HttpResponseBase:
         "n_warned": len(warned),
         "candidates": correlations.candidates(gathered),
         "optimised": _optimised(portfolio),
+        "forms": exports.FORMS,
         "least": MIN_COMMON,
         "can_write": request.user.has_role(Role.TRADER),
     }
@@ -175,7 +190,14 @@ def _cell(found: CorrelationStudy, i: int, j: int, names: dict[int, SafeString])
     )
 
 
-def _pair(found: CorrelationStudy, i: int, j: int, value: float) -> dict[str, Any]:
+def _every_pair(found: CorrelationStudy) -> list[dict[str, Any]]:
+    """Return the pairs, most alike first, and then those with too few common days."""
+    first, second = np.nonzero(np.triu(np.isnan(found.matrix), 1))
+    unknown = [(int(i), int(j), None) for i, j in zip(first, second, strict=True)]
+    return [_pair(found, *one) for one in (*found.pairs, *unknown)]
+
+
+def _pair(found: CorrelationStudy, i: int, j: int, value: float | None) -> dict[str, Any]:
     return {
         "first": found.names[i],
         "second": found.names[j],

@@ -142,6 +142,15 @@ def test_preview_draws_at_most_200_points_per_series() -> None:
     assert "style=" not in drawn
 
 
+def test_a_plane_puts_larger_values_to_the_right_and_to_the_top() -> None:
+    drawn = previews.svg_plane(([0.0, 1.0], [0.0, 2.0]), {"buy": ([0.5], [1.0])})
+    assert '<polyline data-role="series-1" points="2.0,238.0 718.0,2.0"/>' in drawn
+    assert '<path class="dots" data-role="buy" d="M360.0,120.0h0"/>' in drawn
+    many = previews.svg_plane(((), ()), {"muted": (np.arange(900.0), np.arange(900.0))})
+    assert many.count("h0") == 180
+    assert previews.svg_plane(((), ()), {}) == ""
+
+
 def test_preview_of_nothing_is_empty() -> None:
     assert previews.svg_preview({"live": []}) == ""
     assert previews.sparkline([1.0]) == ""

@@ -73,6 +73,14 @@ def test_the_page_shows_weights_targets_and_the_newest_answer(alice, book):
     assert "<script>" not in page
 
 
+def test_without_capital_there_is_no_correlation_before(alice, book):
+    answered(book, method="min_volatility")
+    for path in (ALLOCATION, CORRELATION):
+        page = signed_in(alice).get(path).content.decode()
+        assert "there is no capital yet to compare it with" in page
+        assert "no clear change" not in page
+
+
 def test_a_conflict_is_shown_with_what_would_resolve_it_and_no_solver_words(alice):
     portfolio = make_book(alice, 3)
     answered(portfolio)
@@ -187,6 +195,28 @@ def test_candidates_are_those_outside_any_portfolio(alice, book):
     found = correlation.candidates(correlation.gather(book, at=AT))
     assert [one.name for one in found] == ["Outside"]
     assert b"Outside" in signed_in(alice).get(CORRELATION).content
+
+
+def test_tables_are_exported_whole(alice):
+    book = make_book(alice, 6, short=1)
+    answered(book)
+    client = signed_in(alice)
+
+    def rows_of(path, **asked):
+        given = {"format": "json", "portfolio": str(book.pk), **asked}
+        return json.loads(b"".join(client.get(path, given).streaming_content))
+
+    assert len(rows_of(ALLOCATION)) == 6
+    found = rows_of(ALLOCATION, table="found")
+    assert sum(row["weight"] for row in found) == pytest.approx(1.0)
+    assert all(row["low"] <= row["high"] for row in found)
+    pairs = rows_of(CORRELATION)
+    assert [row["correlation"] is None for row in pairs] == [False] * 10 + [True] * 5
+    assert {row["band"] for row in pairs[10:]} == {"insufficient"}
+    make_backtest(make_strategy(alice, symbols=["AAA"], name="Outside"), np.full(40, 0.01))
+    assert [row["name"] for row in rows_of(CORRELATION, table="candidates")] == ["Outside"]
+    for form in ("csv", "parquet"):
+        assert client.get(ALLOCATION, {"format": form, "table": "found"}).status_code == 200
 
 
 def test_the_owner_alone_sees_and_a_viewer_changes_nothing(alice, charlie, book):

@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from alphastrat.core import exports as export_files
 from alphastrat.core import form_controls, statuses, tables
 from alphastrat.core.formatting import FORMATS, Formatted, count, format_value
 from alphastrat.core.hub import wire_name
@@ -32,7 +33,7 @@ BUTTON_KINDS = ("primary", "secondary", "ghost", "danger")
 BUTTON_STATES = ("", "busy", "pressed", "disabled")
 BANNER_LEVELS = {"info": "Note", "warning": "Warning", "error": "Error", "success": "Done"}
 RANGES = ("1M", "3M", "YTD", "1Y", "All")
-EXPORT_FORMATS = ("csv", "parquet", "json")
+EXPORT_FORMATS = tuple(name for name, _ in export_files.FORMS)
 
 
 @register.simple_tag
