@@ -49,10 +49,6 @@ class Ground:
         """The bars of the period alone."""
         return self.history.window(self.offset, self.history.n_bars)
 
-    def accepts(self, varied: Mapping[str, Any]) -> bool:
-        """Return whether the plug-in accepts a combination of parameters."""
-        return accepts(self.key, {**self.fixed, **varied})
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkResult:
@@ -97,30 +93,34 @@ def accepts(key: str, parameters: Mapping[str, Any]) -> bool:
     return True
 
 
-def accepted(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> BoolArray:
-    """Return which sets the plug-in accepts.
+def accepted(key: str, fixed: Mapping[str, Any], varied: Sequence[Mapping[str, Any]]) -> BoolArray:
+    """Return which sets a plug-in accepts.
 
     Parameters
     ----------
-    ground, varied
-        As in `evaluate`.
+    key : str
+        A registered plug-in.
+    fixed : mapping of name to value
+        Parameters that do not vary.
+    varied : sequence of mapping
+        The parameters of each set that vary.
 
     Returns
     -------
     ndarray of bool, shape (n_sets,)
         As `accepts` says of each.
     """
-    cls = registry.plugin(ground.key)
+    cls = registry.plugin(key)
     if varied and hasattr(cls, "wish_rows"):
         whole = [
-            {n: value for n, value in {**ground.fixed, **own}.items() if n not in EXIT_NAMES}
+            {n: value for n, value in {**fixed, **own}.items() if n not in EXIT_NAMES}
             for own in varied
         ]
         columns = parameter_columns(cls, whole)
         consistent = None if columns is None else consistent_sets(cls, columns)
         if consistent is not None:
             return consistent
-    return np.array([ground.accepts(own) for own in varied], np.bool_)
+    return np.array([accepts(key, {**fixed, **own}) for own in varied], np.bool_)
 
 
 def evaluate(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> ChunkResult:
@@ -145,7 +145,7 @@ def evaluate(ground: Ground, varied: Sequence[Mapping[str, Any]]) -> ChunkResult
     """
     registry.load_builtin_plugins()
     registry.plugin(ground.key)
-    is_valid = accepted(ground, varied)
+    is_valid = accepted(ground.key, ground.fixed, varied)
     metrics = np.full((len(varied), len(METRICS)), np.nan)
     sums = np.full((len(varied), N_BLOCKS), np.nan)
     squares = np.full((len(varied), N_BLOCKS), np.nan)

@@ -9,10 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from alphastrat.core.errors import InvalidInput
-from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.types import IntArray
 from strategies.quant import registry
-from strategies.quant.chunks import EXIT_NAMES, accepts
+from strategies.quant.chunks import EXIT_NAMES, accepted
 from strategies.quant.exits import ExitRules
 from strategies.quant.grid import Axis, Grid
 from strategies.quant.parameters import ParameterKind, ParameterSpec, parameter_specs
@@ -84,7 +83,8 @@ def probe(plugin: str, fixed: Mapping[str, Any], grid: Grid) -> tuple[list[dict[
     if grid.n_sets > N_PROBED:
         numbers = np.unique(np.concatenate((numbers, corners(grid))))
     sets = grid.sets(numbers)
-    valid = [own for own in sets if accepts(plugin, {**fixed, **own})]
+    is_valid = accepted(plugin, fixed, sets)
+    valid = [own for own, ok in zip(sets, is_valid, strict=True) if ok]
     if not valid:
         raise InvalidInput(
             "No combination of these values is allowed.",
@@ -98,15 +98,6 @@ def corners(grid: Grid) -> IntArray:
     spans = [(0, len(axis.values) - 1) for axis in grid.axes]
     mesh = np.meshgrid(*spans, indexing="ij")
     return grid.numbers(np.stack([axis.ravel() for axis in mesh], axis=1))
-
-
-def split_set(
-    parameters: Mapping[str, Any], exit_rules: Mapping[str, Any], varied: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the whole parameters and exit rules of one set, as a backtest would be asked."""
-    own = {name: value for name, value in varied.items() if name not in EXIT_NAMES}
-    exits = {name: value for name, value in varied.items() if name in EXIT_NAMES}
-    return {**parameters, **jsonable(own)}, {**exit_rules, **exits}
 
 
 def _axis(name: str, asked: Any, spec: ParameterSpec | None) -> Axis:

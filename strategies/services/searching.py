@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,8 +94,7 @@ def check_search(
         problems |= _other_problems(replace(asked, parameters={}))
         raise InvalidInput(specification.sentence(problems), fields=problems)
     valid, share = probe(asked.plugin, fixed, grid)
-    slowest = max(valid, key=lambda own: _warmup_bars(asked.plugin, fixed, own))
-    own = {name: value for name, value in slowest.items() if name not in EXIT_NAMES}
+    own = _slowest(asked.plugin, fixed, valid)
     plan = specification.check(replace(asked, parameters={**fixed, **own}))
     whole = plan.specification.parameters
     names = {axis.name for axis in grid.axes}
@@ -152,7 +151,7 @@ def prepare(search: Search) -> tuple[Ground, Grid, market.Market]:
     """Read the bars of a stored search and lay out what its sets are tried on."""
     grid = check_space(search.plugin, search.space, limit=None)
     valid, _ = probe(search.plugin, search.parameters, grid)
-    slowest = max(valid, key=lambda own: _warmup_bars(search.plugin, search.parameters, own))
+    slowest = _slowest(search.plugin, search.parameters, valid)
     plan = specification.check(specification_of(search, slowest))
     named = search.benchmark not in ("", specification.UNIVERSE, specification.NO_BENCHMARK)
     loaded = market.load(
@@ -280,9 +279,14 @@ def _seconds_per_set(ground: Ground, sets: list[dict[str, Any]]) -> float:
     return (time.perf_counter() - began) / len(sets)
 
 
-def _warmup_bars(plugin: str, fixed: Mapping[str, Any], varied: Mapping[str, Any]) -> int:
-    own = {name: value for name, value in varied.items() if name not in EXIT_NAMES}
-    return int(registry.build(plugin, {**fixed, **own}).warmup_bars)
+def _slowest(
+    plugin: str, fixed: Mapping[str, Any], valid: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the parameters, without exit rules, that need the longest warm-up."""
+    names = [name for name in valid[0] if name not in EXIT_NAMES]
+    different = dict.fromkeys(tuple(own[name] for name in names) for own in valid)
+    varied = [dict(zip(names, values, strict=True)) for values in different]
+    return max(varied, key=lambda own: registry.build(plugin, {**fixed, **own}).warmup_bars)
 
 
 def _wrong_values(plugin: str, fixed: Mapping[str, Any]) -> dict[str, str]:

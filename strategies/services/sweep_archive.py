@@ -59,5 +59,9 @@ def block_moments(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
 
 def _with_floats(frame: pd.DataFrame) -> pd.DataFrame:
     """Undo that a column of nothing but missing values comes back without a type."""
-    names = [name for name in frame if name not in ("number", "is_valid")]
-    return frame.astype(dict.fromkeys(names, np.float64))
+    wrong = [
+        name
+        for name, kind in frame.dtypes.items()
+        if kind != np.float64 and name not in ("number", "is_valid")
+    ]
+    return frame.astype(dict.fromkeys(wrong, np.float64))

@@ -25,13 +25,13 @@ from strategies.quant.bayesian import BayesianSearch
 from strategies.quant.chunks import ChunkResult, Ground, evaluate
 from strategies.quant.grid import Grid
 from strategies.services import executors, searching, sweep_archive, sweep_judging
-from strategies.services.search_space import MAX_SETS, split_set
+from strategies.services.search_space import MAX_SETS
 from strategies.services.specification import Specification
-from strategies.services.trials import configuration_key, record_trials
+from strategies.services.trials import record_trials, set_keys
 
 TASK = "strategies.search_tasks.run_sweep"
 KIND = "sweep"
-MAX_CHUNK = 1_000
+MAX_CHUNK = 2_500
 # A chunk is what a crash loses and what a cancellation waits for.
 CHUNK_SECONDS = 5.0
 BATCH = 16
@@ -240,14 +240,8 @@ class _Run:
 def _count(sweep: Sweep, grid: Grid, numbers: IntArray, found: ChunkResult, periods: float) -> None:
     """Count every set that was tried as a look at the hypothesis."""
     sharpes: FloatArray = found.metrics[:, 3] / math.sqrt(periods)
-    looks = []
-    for own, is_valid, sharpe in zip(
-        grid.sets(numbers), found.is_valid, sharpes.tolist(), strict=True
-    ):
-        if is_valid:
-            parameters, exits = split_set(sweep.parameters, sweep.exit_rules, own)
-            key = configuration_key(parameters=parameters, exits=exits, sizing=sweep.sizing)
-            looks.append((key, sharpe))
+    keys = set_keys(sweep, grid.sets(numbers[found.is_valid]))
+    looks = zip(keys, sharpes[found.is_valid].tolist(), strict=True)
     record_trials(sweep, looks, source=Trial.Source.SWEEP, span=(sweep.start_at, sweep.end_at))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from django.utils.timezone import now
 
 from alphastrat.core.jsonable import jsonable
 from strategies.models import BacktestRun, Trial
+from strategies.quant.wanted_sets import EXIT_NAMES
 
 # A sweep counts ten thousand looks: one statement, no object for each.
 _RECORD = """
@@ -31,6 +32,8 @@ _COUNT = """
     )
     FROM strategies_trial WHERE owner_id = %s AND hypothesis = %s
 """
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,23 @@ def hypothesis_key(plugin: str, symbols: Iterable[str], timeframe: str) -> str:
 def configuration_key(**settings: Any) -> str:
     """Return the fingerprint of everything that makes one trial differ from another."""
     return _digest(settings)
+
+
+def set_keys(subject: Any, sets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the `configuration_key` of each set of a search; all sets vary the same names.
+
+    The subject has parameters, exit rules and sizing.
+    """
+    exits, parameters = jsonable(subject.exit_rules), jsonable(subject.parameters)
+    document = {"exits": exits, "parameters": parameters, "sizing": jsonable(subject.sizing)}
+    names = list(sets[0]) if sets else []
+    place = {name: "exits" if name in EXIT_NAMES else "parameters" for name in names}
+    keys = []
+    for own in sets:
+        for name in names:
+            document[place[name]][name] = jsonable(own[name])
+        keys.append(_digest_plain(document))
+    return keys
 
 
 def record_trial(run: BacktestRun, *, sharpe_per_bar: float) -> None:
@@ -121,5 +141,8 @@ def looks_at(owner: Any, *, plugin: str, symbols: Iterable[str], timeframe: str)
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest_plain(jsonable(value))
+
+
+def _digest_plain(value: Any) -> str:
+    return hashlib.sha256(_JSON.encode(value).encode()).hexdigest()

@@ -20,7 +20,7 @@ from alphastrat.quant.measures import measure_all
 from alphastrat.quant.types import FloatArray
 from strategies.models import Trial, WalkForward
 from strategies.models.walk_forward import Scheme, Selection
-from strategies.quant.chunks import Ground, simulate_sets
+from strategies.quant.chunks import Ground, accepted, simulate_sets
 from strategies.quant.combinatorial import combinatorial_sharpes
 from strategies.quant.grid import Grid, smooth
 from strategies.quant.sweep import SweepResult
@@ -35,9 +35,8 @@ from strategies.quant.walk_forward import (
 from strategies.services import market, measuring, searching, specification
 from strategies.services.run_archive import pack_trips as pack_frame
 from strategies.services.run_archive import unpack_trips as unpack_frame
-from strategies.services.search_space import split_set
 from strategies.services.specification import Specification
-from strategies.services.trials import configuration_key, record_trials
+from strategies.services.trials import record_trials, set_keys
 
 TASK = "strategies.search_tasks.run_walk_forward"
 KIND = "walk-forward"
@@ -222,12 +221,7 @@ class _Keeper:
         self.grid, self.numbers, self.fingerprint = grid, numbers, fingerprint
         self.states: list[dict[str, Any]] = []
         self.sharpes: FloatArray = np.empty(0)
-        self.keys = []
-        for own in sets:
-            parameters, exits = split_set(analysis.parameters, analysis.exit_rules, own)
-            self.keys.append(
-                configuration_key(parameters=parameters, exits=exits, sizing=analysis.sizing)
-            )
+        self.keys = set_keys(analysis, sets)
 
     def choose(self, swept: SweepResult, sets: Sequence[Mapping[str, Any]]) -> int:
         self.sharpes = swept.sharpe
@@ -286,7 +280,7 @@ def _store(analysis: WalkForward, outcome: _Outcome, *, at: datetime) -> None:
 def _sets(ground: Ground, grid: Grid) -> tuple[Any, list[dict[str, Any]]]:
     numbers = np.arange(grid.n_sets)
     varied = grid.sets(numbers)
-    keep = np.array([ground.accepts(own) for own in varied])
+    keep = accepted(ground.key, ground.fixed, varied)
     return numbers[keep], [own for own, ok in zip(varied, keep, strict=True) if ok]
 
 

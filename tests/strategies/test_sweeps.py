@@ -15,6 +15,7 @@ from alphastrat.core.models import Job
 from strategies.models import Sweep, SweepChunk, Trial
 from strategies.services import executors, searching, sweep_judging, sweeps
 from strategies.services.sweep_surface import Surface
+from strategies.services.trials import configuration_key, set_keys
 from tests.strategies.builders import finished_run, make_market
 from tests.strategies.search_builders import finished_sweep, make_sweep, wanted_sweep
 
@@ -58,6 +59,24 @@ def test_a_set_has_the_numbers_of_its_backtest(alice, market):
         assert row["n_trips"] == run.n_trades
     # Looked at by the sweep before: not a new look.
     assert Trial.objects.count() == 45
+
+
+def test_a_set_is_known_by_the_key_of_the_backtest_that_it_is(alice, market):
+    sweep = make_sweep(alice)
+    sweep.exit_rules = {"stop_loss": 0.05, "max_bars": None}
+    sets = [
+        {"period": 9, "max_bars": 5, "oversold": 20.0},
+        {"period": 8, "max_bars": 6, "oversold": 1},
+    ]
+    assert set_keys(sweep, []) == []
+    assert set_keys(sweep, sets) == [
+        configuration_key(
+            parameters={**sweep.parameters, "period": own["period"], "oversold": own["oversold"]},
+            exits={"stop_loss": 0.05, "max_bars": own["max_bars"]},
+            sizing=sweep.sizing,
+        )
+        for own in sets
+    ]
 
 
 def test_chunks_change_nothing(alice, market, monkeypatch):
