@@ -11,10 +11,11 @@ import numpy as np
 from scipy import stats
 
 from alphastrat.quant.types import FloatArray, IntArray
-from strategies.quant.compiled import compiled
+from strategies.quant.cores import on_every_core
+from strategies.quant.split_kernel import Moments, Splits, judge_splits
 
 DEFAULT_BLOCKS = 16
-CELLS_AT_ONCE = 2**18
+SPLITS_AT_ONCE = 256
 
 
 class Rank(StrEnum):
@@ -184,66 +185,39 @@ def overfitting_from_blocks(
         raise ValueError(
             f"at least 2 trials and an even number of blocks are needed, were {sums.shape}"
         )
-    halves = np.array(list(combinations(range(n_blocks), n_blocks // 2)))
-    member = np.zeros((len(halves), n_blocks))
-    np.put_along_axis(member, halves, 1.0, axis=1)
-    # Splits times trials at once: what fits a cache is also what fits a worker.
-    step = max(16, CELLS_AT_ONCE // n_trials)
-    parts = [
-        _chosen_part(member[start : start + step], sums, squares, sizes, rate)
-        for start in range(0, len(member), step)
-    ]
-    chosen, inside, outside, ranks = (np.concatenate(column) for column in zip(*parts, strict=True))
-    logits = _logit(ranks, n_trials, rank)
-    slope, intercept = _regression(inside, outside)
+    halves = np.array(list(combinations(range(n_blocks), n_blocks // 2)), np.int64)
+    splits = _judged(halves, sums, squares, sizes, rate)
+    logits = _logit(splits.ranks, n_trials, rank)
+    slope, intercept = _regression(splits.inside, splits.outside)
     return OverfittingResult(
         probability=float((logits <= 0.0).mean()),
-        loss_probability=float((outside < 0.0).mean()),
+        loss_probability=float((splits.outside < 0.0).mean()),
         logits=logits,
-        in_sample=inside,
-        out_of_sample=outside,
+        in_sample=splits.inside,
+        out_of_sample=splits.outside,
         slope=slope,
         intercept=intercept,
-        chosen=chosen,
+        chosen=splits.chosen,
     )
 
 
-def _sharpes(
-    member: FloatArray, sums: FloatArray, squares: FloatArray, sizes: FloatArray, rate: float
-) -> FloatArray:
-    sharpes = member @ sums.T
-    _finish_sharpes(sharpes, member @ squares.T, member @ sizes, rate)
-    return sharpes
+def _judged(
+    halves: IntArray, sums: FloatArray, squares: FloatArray, sizes: FloatArray, rate: float
+) -> Splits:
+    n_splits = len(halves)
+    splits = Splits(
+        np.empty(n_splits, np.int64), np.empty(n_splits), np.empty(n_splits), np.empty(n_splits)
+    )
+    moments = Moments(
+        np.ascontiguousarray(sums.T), np.ascontiguousarray(squares.T), np.ascontiguousarray(sizes)
+    )
 
+    def work(span: slice) -> None:
+        judge_splits(halves, span.start, span.stop, moments, float(rate), splits)
 
-@compiled
-def _finish_sharpes(
-    sharpes: FloatArray, squares: FloatArray, n_bars: FloatArray, rate: float
-) -> None:
-    """Turn sums of returns into Sharpe ratios in place: one pass, no array on the way."""
-    for i in range(sharpes.shape[0]):
-        n = n_bars[i]
-        for j in range(sharpes.shape[1]):
-            mean = sharpes[i, j] / n
-            spread = max(squares[i, j] / n - mean * mean, 0.0) * n
-            # A trial that never traded is neither better nor worse than cash.
-            if spread > 1e-24 * (n - 1.0) and n > 1.0:
-                sharpes[i, j] = (mean - rate) / np.sqrt(spread / (n - 1.0))
-            else:
-                sharpes[i, j] = 0.0
-
-
-def _chosen_part(
-    member: FloatArray, sums: FloatArray, squares: FloatArray, sizes: FloatArray, rate: float
-) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
-    inside = _sharpes(member, sums, squares, sizes, rate)
-    outside = _sharpes(1.0 - member, sums, squares, sizes, rate)
-    chosen = inside.argmax(axis=1)
-    rows = np.arange(len(chosen))
-    own = outside[rows, chosen][:, None]
-    # Average rank, so that trials that are equal count as half above and half below.
-    ranks = (outside < own).sum(axis=1) + 0.5 * ((outside == own).sum(axis=1) + 1.0)
-    return chosen.astype(np.int64), inside[rows, chosen], own[:, 0], ranks
+    # Each split is judged with the one that swaps its halves: both need the same ratios.
+    on_every_core(lambda: work, n_splits // 2, span=SPLITS_AT_ONCE)
+    return splits
 
 
 def _logit(ranks: FloatArray, n_trials: int, rank: Rank) -> FloatArray:

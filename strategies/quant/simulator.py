@@ -302,7 +302,7 @@ def sizing_weights(panel: Panel, config: SimulationConfig) -> FloatArray:
 
 def warm() -> None:
     """Compile the kernel, or load it from the cache: called when a worker starts."""
-    from strategies.quant import wish_rows
+    from strategies.quant import overfitting, wish_rows
     from strategies.quant.sweep import sweep_wishes
 
     index = pd.date_range("2024-01-01", periods=8, tz="UTC")
@@ -313,6 +313,7 @@ def warm() -> None:
     simulate(frame, Signals(index, wishes, np.ones(8)), config=config)
     sweep_wishes(frame, wishes[None], config=config)
     wish_rows.warm()
+    overfitting.overfitting_from_blocks(np.zeros((2, 2)), np.ones((2, 2)), np.full(2, 9.0))
 
 
 def _wanted(

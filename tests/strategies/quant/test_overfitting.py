@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from strategies.quant.overfitting import (
     Rank,
@@ -62,6 +65,29 @@ def test_in_sample_performance_equals_the_direct_sharpe_ratio(noise: np.ndarray)
     first = noise[:100]  # blocks 0 and 1 are the first split
     direct = (first.mean(axis=0) / first.std(axis=0, ddof=1)).max()
     assert result.in_sample[0] == pytest.approx(direct)
+
+
+def test_every_split_equals_ratios_and_ranks_of_its_own_bars(noise: np.ndarray) -> None:
+    returns = noise[:, :12].copy()
+    returns[:, 3], returns[:, 8] = returns[:, 5], 0.0
+    found = overfitting_probability(returns, n_blocks=6, rate=RATE)
+    blocks = np.split(np.arange(len(returns)), np.linspace(0, len(returns), 7).astype(int)[1:-1])
+    for k, half in enumerate(combinations(range(6), 3)):
+        inside = np.concatenate([blocks[b] for b in half])
+        outside = np.setdiff1d(np.arange(len(returns)), inside)
+        ratios = [_sharpe(returns[rows]) for rows in (inside, outside)]
+        best = int(np.argmax(ratios[0]))
+        assert found.chosen[k] == best
+        assert found.in_sample[k] == pytest.approx(ratios[0][best], rel=1e-9)
+        assert found.out_of_sample[k] == pytest.approx(ratios[1][best], rel=1e-9)
+        place = rankdata(ratios[1].round(12))[best] / 13
+        assert found.logits[k] == pytest.approx(np.log(place / (1 - place)), rel=1e-9)
+
+
+def _sharpe(returns: np.ndarray) -> np.ndarray:
+    deviation = returns.std(axis=0, ddof=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(deviation > 0, (returns.mean(axis=0) - RATE) / deviation, 0.0)
 
 
 @pytest.mark.parametrize(("shape", "n_blocks"), [((100, 1), 4), ((100, 5), 3), ((6, 5), 4)])
