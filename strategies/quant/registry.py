@@ -76,6 +76,9 @@ class Plugin:
     def check_consistency(self) -> None:
         """Raise ValueError if parameters contradict each other; overridden where they can."""
 
+    def check_universe(self, n_instruments: int) -> None:
+        """Raise ValueError if there are too few or too many instruments; overridden where."""
+
 
 _plugins: dict[str, type[Any]] = {}
 _is_sealed = False

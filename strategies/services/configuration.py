@@ -140,6 +140,18 @@ def check_parameters(plugin: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(strategy, name) for name in specs}
 
 
+def check_universe(strategy: Any, n_symbols: int) -> None:
+    """Raise InvalidInput if a plug-in cannot use so many instruments."""
+    try:
+        strategy.check_universe(n_symbols)
+    except ValueError as error:
+        reason = str(error)
+        raise InvalidInput(
+            f"The strategy cannot use these instruments: {reason}.",
+            fields={"symbols": f"{reason[:1].upper()}{reason[1:]}."},
+        ) from None
+
+
 def check_costs(values: Mapping[str, Any]) -> CostModel:
     """Return the cost model; raises InvalidInput naming the term."""
     known = {field.name for field in fields(CostModel)}

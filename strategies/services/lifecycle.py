@@ -15,10 +15,12 @@ from alphastrat.core.errors import ConflictError, InvalidInput
 from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.types import Timeframe
 from strategies.models import Strategy, StrategyVersion
+from strategies.quant import registry
 from strategies.services.configuration import (
     check_exits,
     check_parameters,
     check_sizing,
+    check_universe,
     complete_exits,
     complete_sizing,
 )
@@ -173,6 +175,9 @@ def check_draft(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:
         instruments = find_instruments(draft.symbols)
     with collecting(problems):
         parameters = check_parameters(draft.plugin, draft.parameters)
+    if instruments and parameters:
+        with collecting(problems):
+            check_universe(registry.build(draft.plugin, parameters), len(instruments))
     with collecting(problems):
         check_exits(draft.exit_rules)
     with collecting(problems):

@@ -10,7 +10,16 @@ from alphastrat.core.jsonable import jsonable
 from strategies.quant import vectorbt_engine
 from strategies.quant.panel import Panel
 from strategies.quant.signals import PanelSignals
-from strategies.quant.simulator import SimulationResult
+from strategies.quant.simulator import SimulationConfig, SimulationResult
+
+
+def check_expressible(config: SimulationConfig) -> None:
+    """Raise InvalidInput if the second engine cannot do what is asked for."""
+    if missing := vectorbt_engine.not_expressible(config):
+        raise InvalidInput(
+            f"vectorbt cannot express {', '.join(missing)}.",
+            fields={"engine": f"vectorbt cannot express {', '.join(missing)}; take the simulator."},
+        )
 
 
 def recompute(result: SimulationResult, panel: Panel, signals: PanelSignals) -> SimulationResult:
@@ -18,12 +27,7 @@ def recompute(result: SimulationResult, panel: Panel, signals: PanelSignals) -> 
 
     Raises InvalidInput where the second engine cannot express what is asked for.
     """
-    missing = vectorbt_engine.not_expressible(result.config)
-    if missing:
-        raise InvalidInput(
-            f"vectorbt cannot express {', '.join(missing)}.",
-            fields={"engine": "Choose the simulator, or leave that out."},
-        )
+    check_expressible(result.config)
     other = vectorbt_engine.run(panel, signals, config=result.config, result=result)
     return replace(result, equity=other.equity, cash=other.cash, positions=other.positions)
 

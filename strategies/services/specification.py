@@ -25,9 +25,11 @@ from strategies.services.configuration import (
     check_exits,
     check_parameters,
     check_sizing,
+    check_universe,
     complete_exits,
     complete_sizing,
 )
+from strategies.services.second_engine import check_expressible
 
 UNIVERSE = "universe"
 NO_BENCHMARK = "none"
@@ -170,12 +172,17 @@ def check_terms(asked: Specification) -> SimulationConfig:
     if problems:
         raise InvalidInput(sentence(problems), fields=problems)
     try:
-        return SimulationConfig(periods_per_year=252.0, initial_cash=float(asked.capital), **parts)
+        config = SimulationConfig(
+            periods_per_year=252.0, initial_cash=float(asked.capital), **parts
+        )
     except ValueError as error:
         raise InvalidInput(
             f"The settings contradict each other: {error}.",
             fields={"exit_rules.stop_loss": "Sizing by risk needs a stop-loss."},
         ) from None
+    if asked.engine == BacktestRun.Engine.VECTORBT:
+        check_expressible(config)
+    return config
 
 
 def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
@@ -263,6 +270,7 @@ def _plan(
     asked: Specification, instruments: list[Instrument], held: Mapping[str, BarSeries]
 ) -> Plan:
     strategy = registry.build(asked.plugin, asked.parameters)
+    check_universe(strategy, len(instruments))
     currencies = sorted({instrument.currency for instrument in instruments})
     if len(currencies) > 1:
         raise InvalidInput(

@@ -212,6 +212,9 @@ BAD = [
     ({"sizing": {"kind": "fixed_risk"}}, "exit_rules.stop_loss"),
     ({"benchmark": "NOPE"}, "benchmark"),
     ({"engine": "abacus"}, "engine"),
+    ({"engine": "vectorbt", "costs": {"borrow_bps_per_year": 10}}, "engine"),
+    ({"plugin": "pairs_spread"}, "symbols"),
+    ({"plugin": "cross_sectional_momentum", "symbols": ("KO",)}, "symbols"),
 ]
 
 

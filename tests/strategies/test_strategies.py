@@ -170,6 +170,7 @@ def test_a_strategy_is_made_changed_and_moved_on_its_pages(browser):
         ({"name": "RSI"}, "Choose another name."),
         ({"symbols": "KOO"}, "did you mean KO?"),
         ({"parameters__period": "0"}, "greater than or equal to 2"),
+        ({"plugin": "pairs_spread"}, "A spread needs exactly 2 instruments, was given 1."),
         ({"exit_rules__stop_loss": "120"}, "Choose a value above 0 and below 100 %."),
     ],
 )
