@@ -111,6 +111,9 @@ def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
         "skewness": skewness,
         "kurtosis": kurtosis,
     }
+    minimum = minimum_track_record_length(
+        sharpe, confidence=CONFIDENCE, skewness=skewness, kurtosis=kurtosis
+    )
     annual = math.sqrt(run.periods_per_year or 252.0)
     # Nobody here knows how often the author of an imported result has looked.
     is_ours = run.engine != BacktestRun.Engine.IMPORTED
@@ -122,9 +125,7 @@ def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
         if is_ours
         else None,
         "luck": expected_maximum_sharpe(n_trials, variance) * annual if is_ours else None,
-        "minimum_bars": minimum_track_record_length(
-            sharpe, confidence=CONFIDENCE, skewness=skewness, kurtosis=kurtosis
-        ),
+        "minimum_bars": minimum if math.isfinite(minimum) else None,
     }
 
 

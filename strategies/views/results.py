@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 from uuid import UUID
 
@@ -191,7 +190,7 @@ def _luck_note(evidence: dict[str, Any] | None) -> str:
 
 
 def _bars_note(evidence: dict[str, Any] | None) -> str:
-    if not evidence or not math.isfinite(evidence["minimum_bars"]):
+    if not evidence or evidence["minimum_bars"] is None:
         return ""
     return f"to be 95% sure; the run has {evidence['n_bars']:,}"
 
