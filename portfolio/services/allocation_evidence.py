@@ -11,7 +11,7 @@ import numpy as np
 from alphastrat.quant.measures import measure_all
 from alphastrat.quant.statistics import hac_standard_error
 from alphastrat.quant.types import FloatArray
-from portfolio.quant.allocation_problem import Allocation, AllocationProblem
+from portfolio.quant.allocation_problem import Allocation, AllocationProblem, Method
 from portfolio.quant.allocation_walk_forward import AllocationWalkForward, walk_forward_allocation
 from portfolio.quant.constraints import GroupKind
 from portfolio.quant.covariances import portfolio_volatility
@@ -21,13 +21,14 @@ from portfolio.quant.resampling import resample_weights
 from portfolio.services.allocation_inputs import (
     DAYS_PER_YEAR,
     AllocationInputs,
-    build_problem,
+    rebuild,
 )
 from strategies.services.provenance import library_versions
 
 MEASURES = ("total_return", "annual_return", "annual_volatility", "sharpe_ratio", "max_drawdown")
-# Solving some problems a hundred times takes too long to wait for.
 DRAWS = 100
+# Solving some problems a hundred times takes too long to wait for.
+DRAWS_OF_CVAR = 40
 DRAWS_OF_MANY = 20
 HOLD_OF_MANY = 63
 MANY = 120
@@ -59,7 +60,7 @@ def headline(
         }
     return {
         "strategies": _rows(inputs, problem, allocation),
-        "cash": 1.0 - float(allocation.weights.sum()),
+        "cash": max(0.0, 1.0 - float(allocation.weights.sum())),
         "chosen": _worth(problem, allocation),
         "current": _worth(problem, before) if inputs.current.sum() > 0 else None,
         "correlation": change,
@@ -142,10 +143,12 @@ def sensitivity(
     inputs: AllocationInputs, _: AllocationProblem, allocation: Allocation
 ) -> dict[str, Any]:
     """Return how the weights vary over resampled histories."""
-    n_draws = DRAWS_OF_MANY if inputs.matrix.shape[1] > MANY else DRAWS
+    n_draws = DRAWS_OF_CVAR if inputs.options.method == Method.MIN_CVAR else DRAWS
+    if inputs.matrix.shape[1] > MANY:
+        n_draws = DRAWS_OF_MANY
     found = resample_weights(
         inputs.matrix,
-        partial(build_problem, inputs),
+        partial(rebuild, inputs),
         rng=np.random.default_rng(inputs.options.seed),
         n_draws=n_draws,
     )
@@ -181,7 +184,7 @@ def walk_forward(
     hold = max(options.hold_days, HOLD_OF_MANY) if is_large else options.hold_days
     found = walk_forward_allocation(
         inputs.matrix,
-        partial(build_problem, inputs, is_history=True),
+        partial(rebuild, inputs, is_history=True),
         train_bars=options.train_days,
         hold_bars=hold,
         cost_bps=options.cost_bps,

@@ -161,6 +161,19 @@ def build_problem(
     )
 
 
+def rebuild(
+    inputs: AllocationInputs, matrix: FloatArray, *, is_history: bool = False
+) -> AllocationProblem:
+    """Return the problem that a resampled or earlier history makes.
+
+    Raises ValueError where that history is too short for it.
+    """
+    try:
+        return build_problem(inputs, matrix, is_history=is_history)
+    except NotEnoughData as error:
+        raise ValueError(str(error)) from error
+
+
 def _limits(inputs: AllocationInputs, *, is_history: bool) -> Limits:
     options = inputs.options
     lines = [line for line, one in zip(inputs.snapshot.lines, inputs.usable, strict=True) if one]

@@ -12,9 +12,10 @@ import pytest
 from alphastrat.core import jobs
 from alphastrat.core.errors import ConflictError, InvalidInput
 from portfolio.models import Optimisation, PortfolioMember
+from portfolio.quant.allocation_problem import Method
 from portfolio.services import portfolio_optimizer, portfolios
 from portfolio.services.allocation_options import AllocationOptions, options_of
-from tests.portfolio.allocation_builders import make_book
+from tests.portfolio.allocation_builders import make_backtest, make_book
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
 
@@ -44,6 +45,25 @@ def test_portfolio_optimization(alice):
     assert len(found["walk_forward"]["days"]) == len(found["walk_forward"]["equal"])
     assert found["correlation"]["verdict"] in ("reduced", "raised", "unclear")
     assert asked.data_fingerprint
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_every_method_answers_with_evidence_from_histories_that_overlap_in_part(alice, method):
+    portfolio = make_book(alice, 5, n_days=320)
+    young = portfolio.members.order_by("strategy__name").last().strategy
+    returns = np.random.default_rng(9).normal(0.0005, 0.01, 45)
+    make_backtest(young, returns, finished_at=AT)
+    targets = {Method.TARGET_RETURN: 0.05, Method.TARGET_VOLATILITY: 0.2}
+    asked = answered(portfolio, method=method.value, target=targets.get(method))
+    assert asked.status == "succeeded", asked.failure_reason
+    found = asked.result
+    assert sum(row["weight"] for row in found["strategies"]) == pytest.approx(1.0, abs=1e-6)
+    assert [row["n_days"] for row in found["strategies"]] == [320] * 4 + [45]
+    # Some resampled histories hold fewer whole days than scenarios need; those are counted.
+    n_failed = found["sensitivity"]["n_failed"]
+    assert (0 < n_failed < 40) if method is Method.MIN_CVAR else n_failed == 0
+    assert found["walk_forward"]["n_rebalances"] == 4
+    assert len(found["frontier"]["volatilities"]) >= 2
 
 
 def test_the_same_question_gives_the_same_answer(alice):
