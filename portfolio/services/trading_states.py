@@ -133,9 +133,7 @@ def stops_again(subject: Portfolio | Strategy) -> str:
     if not is_beyond:
         return ""
     shown = written(drawdown or FULL, LimitUnit.FRACTION)
-    return (
-        f"{subject} is still {shown} from its peak: a limit stops it again at the next mark."
-    )
+    return f"{subject} is still {shown} from its peak: a limit stops it again at the next mark."
 
 
 def watch_drawdowns(account_ids: Iterable[UUID], *, at: datetime) -> Watched:
