@@ -22,8 +22,10 @@ class StrategiesConfig(AppConfig):
         from strategies.models import Strategy
         from strategies.quant import registry
         from strategies.services import plugins
+        from strategies.signal_charts import SignalAddition
 
         registry.load_builtin_plugins()
         plugins.load_all(settings.PLUGIN_DIR)
         chart_additions.register(IndicatorAddition())
+        chart_additions.register(SignalAddition())
         auditlog.register(Strategy, m2m_fields={"universe"})

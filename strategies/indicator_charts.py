@@ -97,23 +97,25 @@ class IndicatorAddition:
             "groups": grouped(),
         }
 
-    def draw(self, query: QueryDict, bars: pd.DataFrame, *, n_shown: int) -> Drawn:
+    def draw(
+        self, request: HttpRequest, instrument: Instrument, bars: pd.DataFrame, *, n_shown: int
+    ) -> Drawn:
         drawn = Drawn()
         n_overlays = 0
-        for request in read_choice(query).requests:
+        for one in read_choice(request.GET).requests:
             if n_shown == 0:
                 break
-            values = _shown(request, bars, n_shown)
+            values = _shown(one, bars, n_shown)
             times = list(bars.index[-n_shown:])
-            if request.spec.pane is Pane.OVERLAY:
+            if one.spec.pane is Pane.OVERLAY:
                 n_overlays += 1
-                drawn.traces += _lines(request, times, values, roles=[f"series-{n_overlays}"] * 9)
+                drawn.traces += _lines(one, times, values, roles=[f"series-{n_overlays}"] * 9)
             else:
-                drawn.panels.append(Panel(request.label, "ratio", 1.2))
+                drawn.panels.append(Panel(one.label, "ratio", 1.2))
                 number = N_OWN_PANELS + len(drawn.panels)
                 roles = [f"series-{place}" for place in range(1, 7)]
-                drawn.traces += _lines(request, times, values, roles=roles, panel=number)
-                levels = LEVELS.get(request.spec.name, ())
+                drawn.traces += _lines(one, times, values, roles=roles, panel=number)
+                levels = LEVELS.get(one.spec.name, ())
                 drawn.shapes += [charts.limit_line(level, panel=number) for level in levels]
         return drawn
 

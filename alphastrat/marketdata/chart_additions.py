@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pandas as pd
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 
 from alphastrat.core.charts import Panel, Trace
 from alphastrat.marketdata.models import Instrument
@@ -33,7 +33,9 @@ class ChartAddition(Protocol):
 
     def controls(self, request: HttpRequest, instrument: Instrument) -> dict[str, Any]: ...
 
-    def draw(self, query: QueryDict, bars: pd.DataFrame, *, n_shown: int) -> Drawn:
+    def draw(
+        self, request: HttpRequest, instrument: Instrument, bars: pd.DataFrame, *, n_shown: int
+    ) -> Drawn:
         """Draw on the last `n_shown` of the bars; the ones before are for warming up."""
         ...
 

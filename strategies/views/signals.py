@@ -15,12 +15,14 @@ from django.views.decorators.http import require_GET, require_POST
 from alphastrat.core import charts, exports, live
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.charts import preview
+from alphastrat.core.errors import InvalidInput
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from alphastrat.marketdata.frames import find_series, load_bars
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import StrategySignalQuerySet
 from strategies.services.strategy_checks import request_checks
+from strategies.signal_charts import markers
 from strategies.signal_forms import SignalFilter
 
 SIGNALS_PER_PAGE = 100
@@ -84,19 +86,8 @@ def signal_chart(request: PageRequest, strategy_id: UUID, symbol: str) -> HttpRe
     bars = load_bars(find_series([symbol], strategy.timeframe)[0])
     traces = [charts.candlesticks(bars, name=symbol)]
     first = bars.index[-charts.MAX_BARS :][0]
-    for kind, role, name in (("BUY", "buy", "Buy"), ("SELL", "sell", "Sell")):
-        given = list(
-            StrategySignal.objects.filter(
-                strategy=strategy,
-                instrument__symbol=symbol,
-                signal_type=kind,
-                closed_at__gte=first.to_pydatetime(),
-            ).order_by("closed_at")
-        )
-        if given:
-            times = [signal.closed_at for signal in given]
-            prices = [signal.price for signal in given]
-            traces.append(charts.markers(times, prices, name=name, role=role))
+    given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol=symbol)
+    traces += markers(given, since=first.to_pydatetime())
     return charts.figure_response(charts.figure(traces, summary=_summary(strategy, symbol)))
 
 
@@ -144,7 +135,11 @@ def _chart(strategy: Strategy, form: SignalFilter) -> dict[str, Any]:
         return {}
     wanted = form.cleaned_data.get("symbol", "").upper() if form.is_valid() else ""
     symbol = wanted if wanted in version.symbols else version.symbols[0]
-    bars = load_bars(find_series([symbol], strategy.timeframe)[0])
+    try:
+        bars = load_bars(find_series([symbol], strategy.timeframe)[0])
+    except InvalidInput:
+        # A strategy may wait for its first bars.
+        return {}
     return {
         "symbol": symbol,
         "chart_svg": preview({"price": bars["close"].to_numpy()[-charts.MAX_BARS :]}),

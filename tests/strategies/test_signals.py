@@ -188,6 +188,33 @@ def test_the_pages_show_filter_and_export_signals(strategy, alice, charlie):
     assert json.loads(b"".join(stranger.get("/signals/?kind=all&format=json"))) == []
 
 
+def test_the_page_of_a_strategy_that_waits_for_its_first_bars_has_no_chart(alice):
+    hourly = make_strategy(alice, name="Hourly", timeframe="1h")
+    answer = signed_in(alice).get(f"/strategies/{hourly.pk}/signals/")
+    assert answer.status_code == 200
+    assert "data-chart" not in answer.content.decode()
+
+
+def test_an_instruments_chart_shows_the_signals_of_a_chosen_strategy(strategy, alice, charlie):
+    give(date(2016, 6, 1))
+    give(date(2017, 6, 30))
+    page, chart = "/instruments/AAPL/", "/instruments/AAPL/chart.json"
+    query = f"?range=All&signals={strategy.pk}"
+    assert f"Signals of {strategy.name}" in signed_in(alice).get(page + query).content.decode()
+    given = StrategySignal.objects.filter(instrument__symbol="AAPL").exclude(signal_type="HOLD")
+    names = {"BUY": "Buy", "SELL": "Sell"}
+    for person, expected in ((alice, given), (charlie, given.none())):
+        drawn = signed_in(person).get(f"{chart}{query}").json()["data"]
+        marked = {
+            trace["name"]: len(trace["x"]) for trace in drawn if trace["name"] in ("Buy", "Sell")
+        }
+        kinds = list(expected.values_list("signal_type", flat=True))
+        assert marked == {names[kind]: kinds.count(kind) for kind in set(kinds)}
+    assert given.exists()
+    assert "Signals of" not in signed_in(charlie).get(page + query).content.decode()
+    assert signed_in(alice).get(f"{chart}?signals=nonsense").status_code == 200
+
+
 @pytest.mark.parametrize("n_days", [1, 10])
 def test_the_page_costs_the_same_however_many_signals_it_shows(
     strategy, alice, n_days, django_assert_num_queries

@@ -198,7 +198,9 @@ def instrument_chart(request: PageRequest, symbol: str) -> HttpResponse:
     if not asked.timeframes:
         raise Http404("There are no bars of it.")
     n_shown = min(len(asked.bars_in_range), MAX_BARS)
-    added = [one.draw(request.GET, asked.bars, n_shown=n_shown) for one in additions()]
+    added = [
+        one.draw(request, asked.instrument, asked.bars, n_shown=n_shown) for one in additions()
+    ]
     return figure_response(
         price_figure(asked.bars_in_range, symbol=symbol, summary=_conclusion(asked), added=added)
     )
