@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import DEVICES
 
@@ -124,7 +125,7 @@ def test_a_page_is_whole_fits_and_is_accessible(name, device, open_page, market,
     page = open_page(device, who=READERS.get(name, "demo"))
     answer = visit(page, market, faults, name)
     assert len(gzip.compress(answer.body())) <= MAX_HTML
-    assert page.locator("h1").count() == 1
+    expect(page.locator("h1")).to_have_count(1)
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.locator("main").count() == 1
     settle(page)
