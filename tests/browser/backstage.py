@@ -29,7 +29,7 @@ from portfolio.models import Account, PortfolioMember
 from portfolio.services import rebalancing
 from portfolio.services.allocation_options import AllocationOptions
 from portfolio.services.portfolio_optimizer import request_optimisation, run_optimisation
-from strategies.models import BacktestRun
+from strategies.models import BacktestRun, Sweep, WalkForward
 from strategies.services import demo
 from strategies.services.backtesting import request_backtest
 from strategies.services.specification import of_run
@@ -39,6 +39,7 @@ from tests.monitoring.alert_builders import firing, make_rule
 from tests.monitoring.outbox_builders import AT, make_alert, make_event, make_transport
 from tests.portfolio.allocation_builders import make_backtest
 from tests.portfolio.risk_builders import hold, make_portfolio, mark
+from tests.strategies.search_builders import make_sweep, make_walk_forward
 
 Result = TypeVar("Result")
 
@@ -127,6 +128,7 @@ def load() -> Market:
     assert run is not None
     _work_off()
     request_backtest(admin, of_run(run), at=now())
+    sweep, walk_forward = make_sweep(admin), make_walk_forward(admin)
     delivery = _delivery(admin)
     _work_off()
     _without_news(run)
@@ -146,6 +148,7 @@ def load() -> Market:
         "new backtest": "/backtests/new/",
         "backtest": address,
         "round trips": f"{address}trades/",
+        **_research(run, sweep, walk_forward),
         "jobs": "/jobs/",
         "job": f"/jobs/{run.job_id}/",
         "failed job": f"/jobs/{failed.pk}/",
@@ -166,6 +169,35 @@ def load() -> Market:
         "API docs": "/api/v1/docs",
     }
     return Market(admin.pk, viewer.pk, str(run.pk), paths)
+
+
+def _research(run: BacktestRun, sweep: Sweep, walk_forward: WalkForward) -> dict[str, str]:
+    """Return the pages of strategies and searches."""
+    assert run.strategy_version is not None
+    strategy = run.strategy_version.strategy.get_absolute_url()
+    return {
+        "strategies": "/strategies/",
+        "strategy": strategy,
+        "strategy types": "/strategies/types/",
+        "new strategy": "/strategies/new/",
+        "change of a strategy": f"{strategy}edit/",
+        "signals": "/signals/",
+        "signals of a strategy": f"{strategy}signals/",
+        "sweeps": "/sweeps/",
+        "new sweep": "/sweeps/new/",
+        "sweep": sweep.get_absolute_url(),
+        "sets of a sweep": f"{sweep.get_absolute_url()}sets/",
+        "walk-forwards": "/walk-forwards/",
+        "new walk-forward": "/walk-forwards/new/",
+        "walk-forward": walk_forward.get_absolute_url(),
+        "results to compare": "/compare/?choose=1",
+        "comparison": f"/compare/?{'&'.join(f'r={one.pk}' for one in _results(run))}",
+        "import of a result": "/backtests/import/",
+    }
+
+
+def _results(run: BacktestRun) -> list[BacktestRun]:
+    return list(BacktestRun.objects.filter(owner=run.owner_id).succeeded()[:2])
 
 
 def _portfolio(owner: User) -> dict[str, str]:
