@@ -25,7 +25,11 @@ class Alpaca:
         self.drop_answers = 0
         self.requests: list[tuple[str, str]] = []
         # Key and secret to the number of the account they open.
-        self.keys = {("key", "secret"): "PA1", ("PKTWO", "second secret"): "PA2", ("PKNEW", "s3"): "PA2"}
+        self.keys = {
+            ("key", "secret"): "PA1",
+            ("PKTWO", "second secret"): "PA2",
+            ("PKNEW", "s3"): "PA2",
+        }
         self.used: list[str] = []
 
     def order(self, asked: dict[str, Any]) -> dict[str, Any]:
