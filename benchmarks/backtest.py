@@ -15,7 +15,6 @@ its transaction is committed; the whole job also asks for the examination of the
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -30,7 +29,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alphastrat.settings_test")
 
 from benchmarks import import_bars
 from benchmarks.import_bars import forget_everything
-from benchmarks.scratch import median_seconds, scratch_database, seconds
+from benchmarks.scratch import in_fork, median_seconds, scratch_database, seconds, warm_worker
 
 SYMBOLS = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "KO", "PG", "WMT")
 CASES: tuple[tuple[str, tuple[str, ...], date, date], ...] = (
@@ -149,22 +148,8 @@ def measure(watch: Stopwatch, ask: Callable[[], Any], asked: Any, *, repeats: in
 
 def after_start(database: str, queued: list[str]) -> None:
     """Print how long the first and later jobs take in workers that have just been forked."""
-    import django
-
-    django.setup()
-    from django.db import connection, connections
-    from django.utils.module_loading import autodiscover_modules
-
-    from alphastrat.core import jobs
-
-    connection.settings_dict["NAME"] = database
-    autodiscover_modules("tasks")
-    jobs.async_task = lambda *_, **__: None  # type: ignore[attr-defined]
-    print(f"warming the worker: {seconds(jobs.warm_up):.2f} s", end="; ", flush=True)
-    connections.close_all()
-    gc.collect()
-    gc.freeze()
-    times = [_forked(queued[n::STARTS]) for n in range(STARTS)]
+    print(f"warming the worker: {warm_worker(database):.2f} s", end="; ", flush=True)
+    times = [in_fork(lambda n=n: _job_times(queued[n::STARTS])) for n in range(STARTS)]  # type: ignore[misc]
     first, second, tenth = (median(row[n] for row in times) * 1e3 for n in (0, 1, 9))
     print(
         f"whole job after a fork: first {first:.0f} ms, second {second:.0f} ms, "
@@ -172,21 +157,10 @@ def after_start(database: str, queued: list[str]) -> None:
     )
 
 
-def _forked(queued: list[str]) -> list[float]:
-    """Return the seconds of each job in a forked worker, warmed as `run_worker` does it."""
+def _job_times(queued: list[str]) -> list[float]:
     from alphastrat.core import jobs
 
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        jobs.warm_up()
-        times = [seconds(lambda job_id=job_id: jobs.run_job(job_id)) for job_id in queued]  # type: ignore[misc]
-        os.write(writing, repr(times).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        return [float(value) for value in answer.read().strip("[]").split(",")]
+    return [seconds(lambda job_id=job_id: jobs.run_job(job_id)) for job_id in queued]  # type: ignore[misc]
 
 
 def main() -> None:

@@ -7,32 +7,38 @@ every set. vectorbt gets its documented fastest form: its own moving averages co
 windows (`MA.run_combs`), its Rust engine, `from_signals` on whole chunks of columns and the chunk
 size that is fastest here. It is asked for the same ten measures that our sweep gives, and once more
 for three of them only (ours gives ten either way). Prices are filled at the next open on both
-sides. Limits: 100 times, 500 MB.
+sides, and both take turns. Memory is that of a worker as it runs in the product, everything that
+it has imported included. Limits: 100 times, 500 MB.
 """
 
 from __future__ import annotations
 
 import os
-import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
+from statistics import median
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alphastrat.settings_test")
 
 import numpy as np
 
-from benchmarks.scratch import median_seconds, scratch_database, seconds
+from benchmarks.scratch import (
+    in_fork,
+    median_seconds,
+    peak_memory,
+    scratch_database,
+    seconds,
+    warm_worker,
+)
 
 N_FAST, N_SLOW = 100, 100
 FAST = range(2, 2 + N_FAST)
 SLOW = range(2 + N_FAST, 2 + N_FAST + N_SLOW)
+SETS = [{"fast": fast, "slow": slow} for fast in FAST for slow in SLOW]
 FEES = 1e-4
-
-
-def memory() -> float:
-    """Return the highest memory of this process so far in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def ours(panel: Any, sets: list[dict[str, int]]) -> Any:
@@ -107,8 +113,8 @@ def ten(portfolio: Any) -> list[Any]:
     ]
 
 
-def product() -> None:
-    """Time the whole job, trials and judgement included, and print its memory."""
+def queue() -> str:
+    """Ask for the same sweep as a job of the product and return its id."""
     from django.utils.timezone import now
 
     from alphastrat.accounts.models import User
@@ -116,7 +122,7 @@ def product() -> None:
     from strategies.services.specification import Specification
     from strategies.services.sweeps import SweepRequest, request_sweep
 
-    jobs.async_task = lambda *_, **__: None  # type: ignore[assignment]
+    jobs.async_task = lambda *_, **__: None  # type: ignore[attr-defined]
     owner = User.objects.create_user("bench", password="bench", role="trader")
     asked = SweepRequest(
         Specification(
@@ -131,55 +137,81 @@ def product() -> None:
             "slow": {"low": SLOW[0], "high": SLOW[-1]},
         },
     )
-    sweep = request_sweep(owner, asked, at=now())
-    taken = seconds(lambda: jobs.run_job(str(sweep.job_id)))
-    sweep.refresh_from_db()
-    if sweep.status != "succeeded":
-        raise RuntimeError(sweep.failure_reason)
+    return str(request_sweep(owner, asked, at=now()).job_id)
+
+
+def in_worker(database: str, job_id: str) -> None:
+    """Print the memory and time of the bare sweep and of the whole job in a forked worker."""
+    print(f"warming the worker: {warm_worker(database):.2f} s", end="; ", flush=True)
+    before, swept, taken, after = in_fork(lambda: _in_fork(job_id))
     print(
-        f"the whole job, {sweep.n_evaluated:,} trials counted, stored and judged: {taken:.1f} s, "
-        f"peak {memory():.0f} MB of this process (limit 500 MB)"
+        f"peak of a worker that has swept: {swept:.0f} MB, {swept - before:.0f} MB of it for that"
     )
+    print(
+        f"the whole job, every trial counted, stored and judged: {taken:.2f} s, peak of the worker "
+        f"{after:.0f} MB (limit 500 MB)"
+    )
+
+
+def _in_fork(job_id: str) -> tuple[float, float, float, float]:
+    from alphastrat.core import jobs
+    from alphastrat.core.models import Job
+    from strategies.services import market
+
+    panel = market.load_panel(("AAPL",), "1d")
+    before = peak_memory()
+    ours(panel, SETS)
+    swept = peak_memory()
+    taken = seconds(lambda: jobs.run_job(job_id))
+    job = Job.objects.get(pk=job_id)
+    if job.status != "succeeded":
+        raise RuntimeError(job.error)
+    return before, swept, taken, peak_memory()
 
 
 def main() -> None:
     """Print times, their ratio and memory."""
     with scratch_database():
-        from alphastrat.core import jobs
-        from strategies import tasks
+        from django.db import connection
+
+        from strategies.quant import registry, simulator
         from strategies.services import market
         from tests.strategies.builders import make_market
 
+        registry.load_builtin_plugins()
         make_market("AAPL")
-        print(f"warming the worker ({tasks.__name__}): {seconds(jobs.warm_up):.2f} s")
+        command = [sys.executable, "-m", "benchmarks.sweep", connection.settings_dict["NAME"]]
+        subprocess.run([*command, queue()], check=True)
+        simulator.warm()
         panel = market.load_panel(("AAPL",), "1d")
-        sets = [{"fast": fast, "slow": slow} for fast in FAST for slow in SLOW]
-        ours(panel, sets[:64])
-        before = memory()
-        own = median_seconds(lambda: ours(panel, sets), 5)
+        own = median_seconds(lambda: ours(panel, SETS), 9)
         print(
-            f"ours: {len(sets):,} sets x {panel.n_bars:,} bars in {own:.3f} s, peak "
-            f"{memory():.0f} MB of this process ({memory() - before:.0f} MB more than before)"
+            f"ours: {len(SETS):,} sets x {panel.n_bars:,} bars in {own * 1e3:.1f} ms, of which "
+            f"simulating and measuring {kernel_alone(panel, SETS) * 1e3:.1f} ms"
         )
-        print(f"of which simulating and measuring: {kernel_alone(panel, sets):.3f} s")
-        product()
         close, opening = panel.close[:, :1], panel.open[:, :1]
-        agreement(ours(panel, sets), theirs(close, opening, 500, measures=three))
+        agreement(ours(panel, SETS), theirs(close, opening, 500, measures=three))
         for label, measures in (("ten", ten), ("three", three)):
-            theirs(close, opening, 100, measures=measures)
-            times = {
-                chunk: median_seconds(
-                    lambda c=chunk, m=measures: theirs(close, opening, c, measures=m), 3
-                )
-                for chunk in (250, 500)
-            }
-            own = median_seconds(lambda: ours(panel, sets), 9)
-            best = min(times, key=lambda chunk: times[chunk])
-            print(
-                f"vectorbt, {label} measures: {times[best]:.2f} s with {best:,} columns at once ("
-                + ", ".join(f"{chunk:,}: {taken:.2f} s" for chunk, taken in times.items())
-                + f"), peak {memory():.0f} MB; ratio {times[best] / own:.0f} (target 100)"
-            )
+            print(f"vectorbt, {label} measures: {against(panel, measures)}")
+
+
+def against(panel: Any, measures: Callable[[Any], list[Any]]) -> str:
+    """Return the times of both, which take turns, and their ratio."""
+    close, opening = panel.close[:, :1], panel.open[:, :1]
+    theirs(close, opening, 100, measures=measures)
+    own, other = [], {}
+    for chunk in (250, 500):
+        taken = []
+        for _ in range(3):
+            taken.append(seconds(lambda c=chunk: theirs(close, opening, c, measures=measures)))  # type: ignore[misc]
+            own += [seconds(lambda: ours(panel, SETS)) for _ in range(5)]
+        other[chunk] = median(taken)
+    best = min(other, key=lambda chunk: other[chunk])
+    each = ", ".join(f"{chunk:,}: {taken:.2f} s" for chunk, taken in other.items())
+    return (
+        f"{other[best]:.2f} s with {best:,} columns at once ({each}), peak {peak_memory():.0f} MB; "
+        f"ours {median(own) * 1e3:.1f} ms; ratio {other[best] / median(own):.0f} (target 100)"
+    )
 
 
 def agreement(own: Any, other: Any) -> None:
@@ -189,4 +221,7 @@ def agreement(own: Any, other: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        in_worker(*sys.argv[1:])
+    else:
+        main()
