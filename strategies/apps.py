@@ -17,7 +17,7 @@ class StrategiesConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from alphastrat.marketdata import chart_additions
-        from strategies import receivers, signal_receivers  # noqa: F401 - subscribe
+        from strategies import receivers  # noqa: F401 - subscribes
         from strategies.indicator_charts import IndicatorAddition
         from strategies.models import Strategy
         from strategies.quant import registry

@@ -12,7 +12,9 @@ from django.utils.timezone import now
 from alphastrat.core import events
 from alphastrat.core.live import authorize_topic
 from alphastrat.core.models import Job, JobStatus
-from strategies import search_receivers  # noqa: F401 - subscribes
+
+# Subscribed before what follows: signals wait for nothing that is done with the same bars.
+from strategies import search_receivers, signal_receivers  # noqa: F401
 from strategies.models import BacktestRun, Strategy
 from strategies.services import backtesting, demo, indicator_cache
 

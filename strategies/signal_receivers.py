@@ -11,7 +11,7 @@ from django.utils.timezone import now
 from alphastrat.core import events
 from alphastrat.core.jobs import enqueue
 from alphastrat.core.live import authorize_topic
-from strategies.services import strategy_engine
+from strategies.services import standing, strategy_engine
 from strategies.services.trials import configuration_key
 
 RECHECK_TASK = "strategies.signal_tasks.recheck_signals"
@@ -23,18 +23,14 @@ def give_signals(*, series_ids: list[str], **_: Any) -> None:
 
     In the process that stored them: the way from a bar to its signal goes through no queue.
     """
-    strategies = strategy_engine.affected_strategies(series_ids)
-    if strategies.exists():
-        strategy_engine.generate_signals(strategies, at=now())
+    strategy_engine.generate_at_close(series_ids, at=now())
 
 
 @receiver(events.bars_restated, dispatch_uid="strategies.look_again")
 def look_again(*, series_ids: list[str], start: Any, **_: Any) -> None:
     """Ask a worker to compute the signals since the first restated bar again."""
-    ids = sorted(
-        str(pk)
-        for pk in strategy_engine.affected_strategies(series_ids).values_list("pk", flat=True)
-    )
+    look = standing.at_close(series_ids, known_at=now())
+    ids = sorted(one.strategy for one in look.strategies)
     if not ids:
         return
     since = start.isoformat() if isinstance(start, datetime) else str(start)

@@ -199,7 +199,7 @@ def load_frames(
         closed_at = _times(block["closed_at"])
         span = _span(closed_at, start=start, end=end, known_at=known_at)
         values = {name: _floats(block[name])[span] for name in COLUMNS}
-        frame = pd.DataFrame(values, index=_index(closed_at[span]))
+        frame = pd.DataFrame(values, index=closing_index(closed_at[span]))
         frame.attrs["symbol"] = one.instrument.symbol
         frames[one.instrument.symbol] = frame
     return frames
@@ -228,7 +228,7 @@ def load_arrays(
             filled[row, place] = np.frombuffer(block[name], dtype=">f8")
         arrays[name] = filled[:, span].T
     symbols = tuple(one.instrument.symbol for one in series)
-    return BarArrays(_index(axis[span]), symbols, **arrays)
+    return BarArrays(closing_index(axis[span]), symbols, **arrays)
 
 
 def load_closes(
@@ -246,7 +246,7 @@ def load_closes(
 def load_close_times(series_ids: Sequence[UUID]) -> dict[UUID, pd.DatetimeIndex]:
     """Return the close times of each series, read in one query."""
     blocks = _fresh_blocks(series_ids, columns=())
-    return {key: _index(_times(block["closed_at"])) for key, block in blocks.items()}
+    return {key: closing_index(_times(block["closed_at"])) for key, block in blocks.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -263,8 +263,8 @@ def load_close_series(series_ids: Sequence[UUID]) -> dict[UUID, CloseSeries]:
     blocks = _fresh_blocks(series_ids, columns=("opened_at", "close"))
     return {
         key: CloseSeries(
-            _index(_times(block["opened_at"])),
-            _index(_times(block["closed_at"])),
+            closing_index(_times(block["opened_at"])),
+            closing_index(_times(block["closed_at"])),
             _floats(block["close"]),
         )
         for key, block in blocks.items()
@@ -297,8 +297,8 @@ def load_newest(wanted: Mapping[UUID, tuple[int, int]]) -> dict[UUID, NewestBars
 def _newest(revision: int, bar_count: int, *raw: bytes) -> NewestBars:
     opened_at, closed_at, *columns = raw
     values = {name: _floats(one) for name, one in zip(COLUMNS, columns, strict=True)}
-    bars = pd.DataFrame(values, index=_index(_times(closed_at)))
-    return NewestBars(revision, bar_count, _index(_times(opened_at)), bars)
+    bars = pd.DataFrame(values, index=closing_index(_times(closed_at)))
+    return NewestBars(revision, bar_count, closing_index(_times(opened_at)), bars)
 
 
 def data_fingerprint(frames: dict[str, pd.DataFrame]) -> str:
@@ -355,7 +355,8 @@ def _floats(raw: bytes | memoryview) -> FloatArray:
     return np.frombuffer(raw, dtype=">f8").astype(np.float64)
 
 
-def _index(times: IntArray) -> pd.DatetimeIndex:
+def closing_index(times: IntArray) -> pd.DatetimeIndex:
+    """Return close times, microseconds since 1970 in UTC, as the index of bars."""
     return pd.DatetimeIndex(times.view("datetime64[us]"), name="closed_at").tz_localize("UTC")
 
 

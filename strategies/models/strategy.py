@@ -109,7 +109,7 @@ class Strategy(UUIDModel, TimeStampedModel):
         ordering = ["name"]
         verbose_name_plural = "strategies"
         indexes = [
-            # Every bar close asks for the active strategies of a timeframe.
+            # Commands and sweeps ask for the active strategies, few of all that there are.
             models.Index(
                 fields=["timeframe"],
                 condition=Q(state__in=ACTIVE_STATES),

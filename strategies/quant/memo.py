@@ -84,6 +84,19 @@ def bar_arrays(bars: pd.DataFrame) -> BarArrays:
     return remembered(("bars", id(bars)), bars, lambda: _arrays(bars))
 
 
+def know_bars(bars: pd.DataFrame, arrays: BarArrays) -> None:
+    """Spare a frame the check inside a `memo` block.
+
+    Parameters
+    ----------
+    bars : DataFrame of shape (n_bars, 5)
+        Made of stored bars, which the database holds to the rules of `check_bars`.
+    arrays : BarArrays
+        Its columns.
+    """
+    remembered(("bars", id(bars)), bars, lambda: arrays)
+
+
 def _arrays(bars: pd.DataFrame) -> BarArrays:
     return BarArrays(*np.ascontiguousarray(bar_values(check_bars(bars)).T))
 
