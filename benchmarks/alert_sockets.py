@@ -82,8 +82,9 @@ class Pages(threading.Thread):
         self._buffers: dict[int, bytes] = {}
         self._poll = select.epoll()
         self._welcomed: set[int] = set()
-        self.marker = b"\0none\0"
-        self.arrived: dict[int, float] = {}
+        self.markers: tuple[bytes, ...] = ()
+        # When each socket first had each marker.
+        self.arrived: dict[tuple[int, bytes], float] = {}
         self.n_closed = 0
 
     @property
@@ -136,8 +137,9 @@ class Pages(threading.Thread):
             self.n_closed += 1
             return
         content = self._buffers[number] + received
-        if self.marker in content:
-            self.arrived[number] = at
+        for marker in self.markers:
+            if marker in content:
+                self.arrived.setdefault((number, marker), at)
         while (size := _size(content)) and len(content) >= size:
             opcode, frame, content = content[0] & 0xF, content[:size], content[size:]
             if opcode == PING:
@@ -185,9 +187,10 @@ def rounds(pages: Pages, publish: Any, n_rounds: int) -> list[tuple[float, float
     """Return for each round: publish to last, first to last, and how many got it."""
     measured = []
     for number in range(n_rounds):
-        pages.arrived, pages.marker = {}, f"marker-{number}-{os.getpid()}-".encode()
+        marker = f"marker-{number}-{os.getpid()}-"
+        pages.arrived, pages.markers = {}, (marker.encode(),)
         began = time.perf_counter()
-        publish(pages.marker.decode())
+        publish(marker)
         deadline = time.monotonic() + 15
         while len(pages.arrived) < pages.n_ready and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -7,7 +7,7 @@ read again. What an account's own row says is trusted: its `revision` grows with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from monitoring.services import packing
 from monitoring.services.binary import EPOCH_US, binary_rows, microseconds, moment_of
 
 RecordArray = npt.NDArray[np.void]
@@ -23,6 +24,7 @@ POINT = np.dtype([("time", "<i8"), ("bar_return", "<f8"), ("equity", "<f8"), ("e
 FILL = np.dtype(
     [("asset", "<i8"), ("time", "<i8"), ("quantity", "<f8"), ("price", "<f8"), ("fee", "<f8")]
 )
+_NO_POINTS, _NO_FILLS = np.empty(0, POINT), np.empty(0, FILL)
 # The same as they are sent: in the byte order of the network, an instrument by its key.
 _POINT_SENT = POINT.newbyteorder(">")
 _FILL_SENT = np.dtype(
@@ -64,13 +66,16 @@ _SHADOWS = """
 
 
 class Wanted(NamedTuple):
-    """An account as its row is now, since when its points are looked at, and how long a bar is."""
+    """A strategy as its row is now, with its account, and since when its points are looked at."""
 
-    account_id: UUID
+    strategy_id: UUID
+    account_id: UUID | None
     revision: int
     past_revision: int
     since: datetime
     bar: timedelta
+    expectation_id: UUID | None
+    shadow_at: datetime | None
 
 
 class ShadowBlocks(NamedTuple):
@@ -86,6 +91,7 @@ class ShadowBlocks(NamedTuple):
 class Series:
     """What one account earned since `since`, and all its fills, at a revision of the account."""
 
+    account_id: UUID
     revision: int
     since: datetime
     points: RecordArray
@@ -96,123 +102,144 @@ class Series:
         """Close of the newest point; None without any."""
         return moment_of(self.points["time"][-1]) if len(self.points) else None
 
+    def is_right_for(self, wanted: Wanted) -> bool:
+        """Say whether nothing but what came after it is missing."""
+        return (
+            self.account_id == wanted.account_id
+            and self.revision >= wanted.past_revision
+            and self.since <= wanted.since
+            and len(self.points) > 0
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """What is known of one strategy: its account's series and shadow, and its expectation."""
+
+    series: Series | None = None
+    shadow: ShadowBlocks | None = None
+    expectation_id: UUID | None = None
+    envelope: bytes | None = None
+
 
 @dataclass(slots=True, eq=False)
 class Memory:
     """What was read so far. It can be lost at any time, and what it holds is then read again."""
 
-    _series: dict[UUID, Series] = field(default_factory=dict)
-    _envelopes: dict[UUID, tuple[UUID, bytes]] = field(default_factory=dict)
-    _shadows: dict[UUID, ShadowBlocks] = field(default_factory=dict)
+    _known: dict[UUID, Known] = field(default_factory=dict)
     _assets: dict[bytes, int] = field(default_factory=dict)
+    _unpacked: tuple[list[UUID | None], packing.Unpacked] | None = None
     # The observations that were put together last, and what they were put together from.
     assembled: tuple[Any, Any] | None = None
 
-    def forget(self, account_ids: Iterable[UUID]) -> None:
-        """Read these accounts from the beginning next time."""
-        for one in account_ids:
-            self._series.pop(one, None)
-            self._envelopes.pop(one, None)
-            self._shadows.pop(one, None)
+    def forget(self, strategy_ids: Iterable[UUID]) -> None:
+        """Read these strategies from the beginning next time."""
+        for one in strategy_ids:
+            self._known.pop(one, None)
         self.assembled = None
 
-    def series(self, wanted: Sequence[Wanted], *, at: datetime) -> list[Series]:
-        """Return the series of each account, of which only what is not known is read.
+    def keep(self, strategy_ids: Collection[UUID]) -> None:
+        """Forget all others for good."""
+        self._known = {key: one for key, one in self._known.items() if key in strategy_ids}
 
-        The newest point may have been written again since, so it is read again.
-        """
-        known = [self._still_right(one) for one in wanted]
-        stale = [
-            (one, before)
-            for one, before in zip(wanted, known, strict=True)
-            if before is None or before.revision != one.revision
-        ]
-        if stale:
-            self._read(stale, at=at)
-        return [self._series[one.account_id] for one in wanted]
+    def read(self, wanted: Sequence[Wanted], *, at: datetime) -> list[Known]:
+        """Return what is known of each strategy; only what is not known yet is read."""
+        held = [(self._known.setdefault(one.strategy_id, Known()), one) for one in wanted]
+        self._read_series(held, at=at)
+        self._read_shadows(held)
+        self._read_envelopes(held)
+        return [known for known, _ in held]
 
-    def envelopes(self, held: Sequence[tuple[UUID | None, UUID | None]]) -> list[bytes | None]:
-        """Return packed expectations, given as accounts with keys: a frozen one never changes."""
-        known = dict(self._envelopes.values())
-        unknown = [key for _, key in held if key is not None and key not in known]
-        if unknown:
-            known |= dict(binary_rows(_ENVELOPES, {"ids": unknown}))
-        for account, key in held:
-            if account is not None and key in known:
-                self._envelopes[account] = key, known[key]
-        return [None if key is None else known.get(key) for _, key in held]
+    def unpacked(self, known: Sequence[Known]) -> packing.Unpacked:
+        """Return the expectations of strategies as arrays: a frozen one never changes."""
+        keys = [one.expectation_id for one in known]
+        if self._unpacked is None or self._unpacked[0] != keys:
+            self._unpacked = (keys, packing.unpack_many([one.envelope for one in known]))
+        return self._unpacked[1]
 
-    def shadows(
-        self, computed: Sequence[tuple[UUID | None, datetime | None]]
-    ) -> list[ShadowBlocks | None]:
-        """Return the shadows of accounts, given when each was computed; None for one without."""
-        unknown = [
-            account
-            for account, moment in computed
-            if account is not None and moment is not None and not self._is_of(account, moment)
-        ]
-        if unknown:
-            for account, *blocks in binary_rows(_SHADOWS, {"ids": unknown}):
-                self._shadows[account] = ShadowBlocks(*blocks)
-        return [
-            None if account is None or moment is None else self._shadows.get(account)
-            for account, moment in computed
-        ]
-
-    def _is_of(self, account: UUID, computed_at: datetime) -> bool:
-        known = self._shadows.get(account)
-        return known is not None and known.computed_at == computed_at
-
-    def _still_right(self, wanted: Wanted) -> Series | None:
-        """Return what is known of an account unless its past changed or is looked at further."""
-        known = self._series.get(wanted.account_id)
-        if known is None or known.marked_to is None:
-            return None
-        is_changed = known.revision < wanted.past_revision or wanted.since < known.since
-        return None if is_changed else known
-
-    def _read(self, stale: Sequence[tuple[Wanted, Series | None]], *, at: datetime) -> None:
-        accounts = [one.account_id for one, _ in stale]
-        marks = [None if known is None else known.marked_to for _, known in stale]
-        since = [mark or one.since for (one, _), mark in zip(stale, marks, strict=True)]
+    def _read_series(self, held: Sequence[tuple[Known, Wanted]], *, at: datetime) -> None:
+        """Read new points and fills; the newest point may have been written again since."""
+        asked: list[tuple[Known, Wanted, Series, datetime | None]] = []
+        for known, one in held:
+            if one.account_id is None:
+                known.series = None
+                continue
+            before = known.series
+            if before is None or not before.is_right_for(one):
+                before = Series(one.account_id, 0, one.since, _NO_POINTS, _NO_FILLS)
+            elif before.revision == one.revision:
+                continue
+            asked.append((known, one, before, before.marked_to))
+        if not asked:
+            return
+        accounts = [one.account_id for _, one, _, _ in asked]
+        since = [newest or one.since for _, one, _, newest in asked]
         # A bar is filled at its open, which may lie before the close of another one.
-        filled = [mark and mark - one.bar for (one, _), mark in zip(stale, marks, strict=True)]
-        points = dict(binary_rows(_POINTS, {"accounts": accounts, "since": since, "at": at}))
-        fills = dict(binary_rows(_FILLS, {"accounts": accounts, "since": filled, "at": at}))
-        for (one, known), marked, traded in zip(stale, since, filled, strict=True):
-            self._series[one.account_id] = Series(
+        filled = [newest and newest - one.bar for _, one, _, newest in asked]
+        points = binary_rows(_POINTS, {"accounts": accounts, "since": since, "at": at})
+        fills = binary_rows(_FILLS, {"accounts": accounts, "since": filled, "at": at})
+        fresh_points = self._records(points, _POINT_SENT, POINT)
+        fresh_fills = self._records(fills, _FILL_SENT, FILL)
+        for (known, one, before, _), marked, traded in zip(asked, since, filled, strict=True):
+            account = before.account_id
+            known.series = Series(
+                account,
                 one.revision,
-                one.since if known is None else known.since,
-                _joined(known, "points", self._points(points.get(one.account_id)), marked),
-                _joined(known, "fills", self._fills(fills.get(one.account_id)), traded),
+                before.since,
+                _joined(before.points, fresh_points.get(account), marked),
+                _joined(before.fills, fresh_fills.get(account), traded),
             )
 
-    def _points(self, block: bytes | None) -> RecordArray:
-        return _native(np.frombuffer(block or b"", _POINT_SENT), POINT)
+    def _read_shadows(self, held: Sequence[tuple[Known, Wanted]]) -> None:
+        stale = {}
+        for known, one in held:
+            if one.shadow_at is None:
+                known.shadow = None
+            elif known.shadow is None or known.shadow.computed_at != one.shadow_at:
+                stale[one.account_id] = known
+        if stale:
+            for account, *blocks in binary_rows(_SHADOWS, {"ids": list(stale)}):
+                stale[account].shadow = ShadowBlocks(*blocks)
 
-    def _fills(self, block: bytes | None) -> RecordArray:
-        sent = np.frombuffer(block or b"", _FILL_SENT)
-        found = _native(sent, FILL)
-        assets = self._assets
-        found["asset"] = [assets.setdefault(key, len(assets)) for key in sent["asset"].tolist()]
-        return found
+    def _read_envelopes(self, held: Sequence[tuple[Known, Wanted]]) -> None:
+        stale = {}
+        for known, one in held:
+            if known.expectation_id != one.expectation_id:
+                known.expectation_id, known.envelope = one.expectation_id, None
+                if one.expectation_id is not None:
+                    stale[one.expectation_id] = known
+        if stale:
+            for key, block in binary_rows(_ENVELOPES, {"ids": list(stale)}):
+                stale[key].envelope = block
+
+    def _records(
+        self, rows: Sequence[tuple[UUID, bytes]], sent: np.dtype[Any], kind: np.dtype[Any]
+    ) -> dict[UUID, RecordArray]:
+        """Return what PostgreSQL sent in the byte order and the epoch of this machine."""
+        received = np.frombuffer(b"".join(block for _, block in rows), sent)
+        found = np.empty(len(received), kind)
+        for name in kind.names or ():
+            if name != "asset":
+                found[name] = received[name]
+        found["time"] += EPOCH_US
+        if "asset" in (kind.names or ()):
+            codes = self._assets
+            keys = received["asset"].tolist()
+            found["asset"] = [codes.setdefault(key, len(codes)) for key in keys]
+        ends = np.cumsum([len(block) // sent.itemsize for _, block in rows]).tolist()
+        return {
+            account: found[start:end]
+            for (account, _), start, end in zip(rows, [0, *ends], ends, strict=False)
+        }
 
 
-def _native(sent: RecordArray, kind: np.dtype[np.void]) -> RecordArray:
-    """Return what PostgreSQL sent in the byte order and the epoch of this machine."""
-    found = np.empty(len(sent), kind)
-    for name in kind.names or ():
-        if name != "asset":
-            found[name] = sent[name]
-    found["time"] += EPOCH_US
-    return found
-
-
-def _joined(
-    known: Series | None, name: str, fresh: RecordArray, since: datetime | None
-) -> RecordArray:
+def _joined(known: RecordArray, fresh: RecordArray | None, since: datetime | None) -> RecordArray:
     """Return what is known of before `since`, and what was read from there on."""
-    if known is None or since is None:
-        return fresh
-    before: RecordArray = getattr(known, name)
-    return np.concatenate([before[: before["time"].searchsorted(microseconds(since))], fresh])
+    kept = known if since is None else known[: known["time"].searchsorted(microseconds(since))]
+    return kept if fresh is None else concatenated([kept, fresh])
+
+
+def concatenated(parts: Sequence[RecordArray]) -> RecordArray:
+    """Return records one after the other; numpy itself would compare their fields every time."""
+    (kind,) = {part.dtype for part in parts}
+    return np.concatenate([part.view(f"V{kind.itemsize}") for part in parts]).view(kind)

@@ -7,7 +7,7 @@ and fills; arrays travel as binary aggregates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,7 +20,14 @@ from monitoring.quant.observations import LiveObservations, LiveTrips
 from monitoring.quant.signal_tally import SignalTally
 from monitoring.quant.trips import round_trips
 from monitoring.services import packing
-from monitoring.services.account_series import POINT, Memory, RecordArray, Series, Wanted
+from monitoring.services.account_series import (
+    POINT,
+    Memory,
+    RecordArray,
+    Series,
+    Wanted,
+    concatenated,
+)
 from monitoring.services.binary import binary_rows, binary_times, microseconds, moment_of
 
 __all__ = [
@@ -105,18 +112,25 @@ class _Row(NamedTuple):
         """Return from when evidence counts; time is that of the market, which a replay repeats."""
         return evidence_start(self.opened_at, self.evidence_from, at=self.market_at)
 
-    @property
-    def since(self) -> datetime:
-        """Return from when the past is read."""
-        return max(self.start - YEAR, self.market_at - SPANS.get(self.timeframe, LONGEST))
+    def since(self, start: datetime) -> datetime:
+        """Return from when the past is read for evidence from `start` on."""
+        return max(start - YEAR, self.market_at - SPANS.get(self.timeframe, LONGEST))
 
-    def wanted(self) -> Wanted | None:
-        """Return what is to be known of the account."""
-        if self.account_id is None:
-            return None
-        bar = Timeframe(self.timeframe).duration or timedelta(days=31)
-        revisions = self.revision or 0, self.past_revision or 0
-        return Wanted(self.account_id, *revisions, self.since, bar)
+    def wanted(self, since: datetime) -> Wanted:
+        """Return what is to be known."""
+        return Wanted(
+            strategy_id=self.strategy_id,
+            account_id=self.account_id,
+            revision=self.revision or 0,
+            past_revision=self.past_revision or 0,
+            since=since,
+            bar=Timeframe(self.timeframe).duration or timedelta(days=31),
+            expectation_id=self.expectation_id,
+            shadow_at=self.shadow_at,
+        )
+
+
+_N_KEY = _Row._fields.index("past_revision")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,9 +183,6 @@ class Loaded:
     standings: Standings
 
 
-_N_KEY = _Row._fields.index("past_revision")
-
-
 def load(
     strategy_ids: Sequence[UUID] | None, *, at: datetime, memory: Memory | None = None
 ) -> LiveObservations:
@@ -190,10 +201,11 @@ def load_with_standings(
     rows = [_Row._make(row) for row in binary_rows(_STANDINGS, {"ids": ids, "at": at})]
     memory = memory or Memory()
     key = [row.key for row in rows]
+    starts = [row.start for row in rows]
     if memory.assembled is None or memory.assembled[0] != key:
-        memory.assembled = (key, _Assembly(rows, memory, at=at).observed())
+        memory.assembled = (key, _Assembly(rows, starts, memory, at=at).observed())
     observations, volatility_limits = memory.assembled[1]
-    return Loaded(observations, _standings(rows, observations.times, volatility_limits))
+    return Loaded(observations, _standings(rows, starts, observations.times, volatility_limits))
 
 
 def evidence_start(
@@ -207,27 +219,33 @@ def evidence_start(
 class _Assembly:
     """What is known of many strategies, put together into matrices."""
 
-    def __init__(self, rows: list[_Row], memory: Memory, *, at: datetime) -> None:
-        self._rows, self._memory = rows, memory
-        self._shadows = memory.shadows([(row.account_id, row.shadow_at) for row in rows])
-        asked = [row.wanted() for row in rows]
-        found = iter(memory.series([one for one in asked if one is not None], at=at))
-        self._series = [None if one is None else next(found) for one in asked]
-        points = [_seen(one, row.since, at) for one, row in zip(self._series, rows, strict=True)]
+    def __init__(
+        self, rows: list[_Row], starts: list[datetime], memory: Memory, *, at: datetime
+    ) -> None:
+        self._rows = rows
+        since = [row.since(start) for row, start in zip(rows, starts, strict=True)]
+        asked = [row.wanted(start) for row, start in zip(rows, since, strict=True)]
+        known = memory.read(asked, at=at)
+        self._unpacked = memory.unpacked(known)
+        self._series, self._shadows = [one.series for one in known], [one.shadow for one in known]
+        now_us = microseconds(at)
+        points = [
+            _seen(one, microseconds(start), now_us)
+            for one, start in zip(self._series, since, strict=True)
+        ]
         lengths = np.array([len(part) for part in points], np.int64)
         self._shape = (len(rows), int(lengths.max(initial=0)))
-        self._points = np.concatenate([*points, np.empty(0, POINT)])
+        self._points = concatenated([*points, np.empty(0, POINT)])
         row_of = np.repeat(np.arange(len(rows)), lengths)
-        ends = np.cumsum(lengths)
-        column = np.arange(len(self._points)) - (ends - self._shape[1])[row_of]
+        column = np.arange(len(self._points)) - (np.cumsum(lengths) - self._shape[1])[row_of]
         self._place = row_of, column
-        self._times = self._matrix("time", np.zeros(self._shape, np.int64))
+        self._times = np.zeros(self._shape, np.int64)
+        self._times[self._place] = self._points["time"]
+        self._clock = _Clock(self._times)
 
     def observed(self) -> tuple[LiveObservations, FloatArray]:
         """Return the observations, and limits of volatility as `Standings` has them."""
-        unpacked = packing.unpack_many(
-            self._memory.envelopes([(row.account_id, row.expectation_id) for row in self._rows])
-        )
+        unpacked = self._unpacked
         gaps, matches = self._matched()
         shadow, signals = self._shadow()
         observations = LiveObservations(
@@ -253,61 +271,49 @@ class _Assembly:
         )
         return observations, unpacked.volatility_limits
 
-    def _matrix(self, name: str, empty: Any = None) -> Any:
-        matrix = np.full(self._shape, np.nan) if empty is None else empty
+    def _matrix(self, name: str) -> FloatArray:
+        matrix = np.full(self._shape, np.nan)
         matrix[self._place] = self._points[name]
         return matrix
 
     def _shadow(self) -> tuple[FloatArray, SignalTally]:
         """Return what the shadow earned at each bar, and live signals held against its own."""
         returns, compared = np.full(self._shape, np.nan), np.zeros(self._shape, np.int64)
-        differing: list[tuple[IntArray, ...]] = []
+        curves, tallies = [], []
         for i, found in enumerate(self._shadows):
-            if found is None or not found.curves or not self._shape[1]:
-                continue
-            times, earned = packing.unpack_curve(found.curves)
-            place, is_there = _at_times(times, self._times[i])
-            returns[i] = np.where(is_there, earned[place], np.nan)
-            counts, tally = packing.unpack_signals(found.signals, n_bars=len(times))
-            compared[i] = np.where(is_there, counts[place], 0)
-            if len(tally):
-                column = self._columns(i, tally["time"])
-                parts = (np.full(len(tally), i), column, *(tally[one] for one in _TALLIED))
-                differing.append(tuple(part[column >= 0] for part in parts))
-        if not differing:
-            return returns, replace(SignalTally.none(self._shape), compared=compared)
-        columns = (np.concatenate(part).astype(np.int64) for part in zip(*differing, strict=True))
-        return returns, SignalTally(compared, *columns)
-
-    def _columns(self, i: int, moments: IntArray) -> IntArray:
-        """Return the bar that each moment belongs to: the first that closes at or after it.
-
-        What comes before the first bar that was read, or after the newest, is -1: it counts once
-        its bar has closed.
-        """
-        n_bars = self._shape[1]
-        place = np.searchsorted(self._times[i], moments, side="left")
-        first = int(np.searchsorted(self._times[i], 1))
-        # The very first point is the opening of the account, before any bar.
-        known = moments > (self._times[i, first] if first < n_bars else 0)
-        return np.where(known & (place < n_bars), place, -1)
+            if found is not None and found.curves:
+                times, earned = packing.unpack_curve(found.curves)
+                counts, tally = packing.unpack_signals(found.signals, n_bars=len(times))
+                curves.append((np.full(len(times), i), times, earned, counts))
+                tallies.append((np.full(len(tally), i), tally))
+        if not curves:
+            return returns, SignalTally.none(self._shape)
+        row, times, earned, counts = (np.concatenate(part) for part in zip(*curves, strict=True))
+        column, is_there = self._clock.same(row, times)
+        returns[row[is_there], column[is_there]] = earned[is_there]
+        compared[row[is_there], column[is_there]] = counts[is_there]
+        row = np.concatenate([one for one, _ in tallies])
+        tally = concatenated([one for _, one in tallies])
+        column = self._clock.bar_of(row, tally["time"])
+        known = column >= 0
+        parts = (tally[name][known].astype(np.int64) for name in _TALLIED)
+        return returns, SignalTally(compared, row[known], column[known], *parts)
 
     def _trips(self) -> LiveTrips:
-        rows, columns, parts = [], [], []
-        for i, series in enumerate(self._series):
-            if series is not None and len(series.fills) and self._shape[1]:
-                fills = series.fills
-                past = fills[: fills["time"].searchsorted(self._times[i, -1], side="right")]
-                rows.append(np.full(len(past), i))
-                columns.append(self._columns(i, past["time"]))
-                parts.append(past)
-        if not parts:
+        parts = [
+            (np.full(len(one.fills), i), one.fills)
+            for i, one in enumerate(self._series)
+            if one is not None and len(one.fills)
+        ]
+        if not parts or not self._shape[1]:
             return LiveTrips.none()
-        fill = np.concatenate(parts)
+        row, fill = np.concatenate([one for one, _ in parts]), concatenated([f for _, f in parts])
+        past = fill["time"] <= self._times[row, -1]
+        row, fill = row[past], fill[past]
         trips = round_trips(
-            np.concatenate(rows),
+            row,
             fill["asset"],
-            np.concatenate(columns),
+            self._clock.bar_of(row, fill["time"]),
             fill["quantity"],
             price=fill["price"],
             fee=fill["fee"],
@@ -319,39 +325,82 @@ class _Assembly:
         )
 
     def _matched(self) -> tuple[Observations, Observations]:
-        rows, columns, records = [], [], []
-        for i, shadow in enumerate(self._shadows):
-            if shadow is not None and shadow.matched and self._shape[1]:
-                found = np.frombuffer(shadow.matched, packing.MATCHED)
-                rows.append(np.full(len(found), i))
-                columns.append(self._columns(i, found["time"]))
-                records.append(found)
-        if not records:
+        found = [
+            (i, np.frombuffer(one.matched, packing.MATCHED))
+            for i, one in enumerate(self._shadows)
+            if one is not None and one.matched
+        ]
+        if not found:
             return Observations.none(), Observations.none()
-        row_of, column, record = (np.concatenate(part) for part in (rows, columns, records))
+        row = np.repeat([i for i, _ in found], [len(part) for _, part in found])
+        record = concatenated([part for _, part in found])
+        column = self._clock.bar_of(row, record["time"])
         known = column >= 0
         priced = known & ~np.isnan(record["gap_bps"])
         return (
-            Observations.sorted(row_of[priced], column[priced], record["gap_bps"][priced]),
-            Observations.sorted(row_of[known], column[known], record["is_matched"][known]),
+            Observations.sorted(row[priced], column[priced], record["gap_bps"][priced]),
+            Observations.sorted(row[known], column[known], record["is_matched"][known]),
         )
 
 
-def _seen(series: Series | None, since: datetime, at: datetime) -> RecordArray:
+class _Clock:
+    """Finds moments among the closes of many strategies' bars, all of them at once."""
+
+    def __init__(self, times: IntArray) -> None:
+        self._times = times
+        n_strategies, self._n_bars = times.shape
+        self._n_absent = (times == 0).sum(axis=1)
+        self._origin = int(times.min(initial=np.iinfo(np.int64).max, where=times > 0)) - 1
+        # One number for strategy and time: the strategies' times lie one behind the other.
+        self._span = max(int(times.max(initial=0)) - self._origin, 0) + 2
+        shifted = np.maximum(times - self._origin, 0)
+        self._keys = (np.arange(n_strategies)[:, None] * self._span + shifted).ravel()
+
+    def bar_of(self, row: IntArray, moments: IntArray) -> IntArray:
+        """Return the bar that each moment belongs to: the first that closes at or after it.
+
+        What comes before the first bar that was read, or after the newest, is -1: it counts once
+        its bar has closed.
+        """
+        if not self._n_bars:
+            return np.full(len(row), -1)
+        place = self._place(row, moments)
+        # The very first point is the opening of the account, before any bar.
+        first = np.minimum(self._n_absent[row], self._n_bars - 1)
+        known = moments > self._times[row, first]
+        return np.where(known & (place < self._n_bars), place, -1)
+
+    def same(self, row: IntArray, moments: IntArray) -> tuple[IntArray, BoolArray]:
+        """Return the bar that closes at each moment, and whether there is one."""
+        if not self._n_bars:
+            return np.zeros(len(row), np.int64), np.zeros(len(row), np.bool_)
+        place = np.minimum(self._place(row, moments), self._n_bars - 1)
+        return place, self._times[row, place] == moments
+
+    def _place(self, row: IntArray, moments: IntArray) -> IntArray:
+        shifted = np.clip(moments - self._origin, 0, self._span - 1)
+        return np.searchsorted(self._keys, row * self._span + shifted) - row * self._n_bars
+
+
+def _seen(series: Series | None, since_us: int, now_us: int) -> RecordArray:
     """Return the points of an account in the window that is looked at."""
     if series is None:
         return np.empty(0, POINT)
-    bounds = [microseconds(since), microseconds(at) + 1]
-    return series.points[slice(*series.points["time"].searchsorted(bounds))]
+    return series.points[slice(*series.points["time"].searchsorted([since_us, now_us + 1]))]
 
 
-def _standings(rows: list[_Row], times: IntArray, volatility_limits: FloatArray) -> Standings:
-    first = [int(times[i].searchsorted(microseconds(row.start))) for i, row in enumerate(rows)]
+def _standings(
+    rows: list[_Row], starts: list[datetime], times: IntArray, volatility_limits: FloatArray
+) -> Standings:
+    first = [
+        int(closes.searchsorted(microseconds(start)))
+        for closes, start in zip(times, starts, strict=True)
+    ]
     first_new = [
         0
         if row.observed_to is None
-        else int(times[i].searchsorted(microseconds(row.observed_to), side="right"))
-        for i, row in enumerate(rows)
+        else int(closes.searchsorted(microseconds(row.observed_to), side="right"))
+        for closes, row in zip(times, rows, strict=True)
     ]
     return Standings(
         budget=_numbers([row.budget for row in rows], 0.5),
@@ -378,9 +427,3 @@ def _was_acknowledged(row: _Row) -> bool:
 
 def _numbers(values: list[Any], missing: float) -> FloatArray:
     return np.array([missing if value is None else value for value in values], np.float64)
-
-
-def _at_times(times: IntArray, wanted: IntArray) -> tuple[IntArray, BoolArray]:
-    """Return where each wanted time is, and whether it is there at all."""
-    place = np.minimum(np.searchsorted(times, wanted), len(times) - 1)
-    return place, times[place] == wanted

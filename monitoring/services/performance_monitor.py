@@ -167,7 +167,7 @@ class PerformanceMonitor:
         affected = {
             strategy
             for account, strategy, revision in accounts
-            if str(account) in woken or account in overdue or self._is_new(account, revision)
+            if str(account) in woken or strategy in overdue or self._is_new(account, revision)
         }
         rules = [one.removeprefix("rule:") for one in payloads if one.startswith("rule:")]
         if rules:
@@ -179,15 +179,15 @@ class PerformanceMonitor:
         return judged is None or judged.revision != revision
 
     def _overdue(self, accounts: Sequence[tuple[UUID, UUID, int]], began: float) -> set[UUID]:
-        """Return the accounts that were judged longest ago, as many as one sweep takes on."""
+        """Return the strategies that were judged longest ago, as many as one sweep takes on."""
         ages = [
-            (judged.seconds, account)
-            for account, _, _ in accounts
+            (judged.seconds, strategy)
+            for account, strategy, _ in accounts
             if (judged := self._judged.get(account)) is not None
             and began - judged.seconds >= AFRESH_SECONDS
         ]
         n_at_once = len(accounts) // AFRESH_SHARE + 1
-        return {account for _, account in sorted(ages)[:n_at_once]}
+        return {strategy for _, strategy in sorted(ages)[:n_at_once]}
 
     def _of_rules(self, rules: Iterable[str], live: set[UUID]) -> set[UUID]:
         found = ThresholdRule.objects.filter(pk__in=list(rules)).select_related("strategy")
@@ -221,9 +221,8 @@ class PerformanceMonitor:
         }
         closed = self._judged.keys() - {account for account, _, _ in accounts}
         if closed:
-            self._memory.forget(closed)
-            for account in closed:
-                del self._judged[account]
+            self._judged = {key: one for key, one in self._judged.items() if key not in closed}
+            self._memory.keep({strategy for _, strategy, _ in accounts})
 
     def _count(self, done: Pass) -> None:
         self._n_passes += 1

@@ -145,7 +145,7 @@ def test_what_is_forgotten_is_read_again(followed):
     memory = Memory()
     agrees(memory)
     EquityPoint.objects.update(gross_exposure=0.25)
-    memory.forget([followed.pk])
+    memory.forget([followed.strategy_id])
     assert (agrees(memory).exposure[0, -9:] == 0.25).all()
 
 
