@@ -53,7 +53,7 @@ REASON_WORDS = {
     Reason.EARLIER: "Follows from an earlier difference",
     Reason.RESTATED: "Bars were restated",
     Reason.LATE: "A bar came late",
-    Reason.OUTAGE: "No signal was given: outage or suspension",
+    Reason.OUTAGE: "Outage or suspension",
 }
 
 # Types are +1 buy, -1 sell, 0 hold; a strength is NaN where there is no signal.

@@ -263,9 +263,9 @@ def test_the_statements_do_not_grow_with_the_accounts(alice, n, django_assert_nu
         accounts.append(make_account(strategy))
         give_signals(strategy, since=AT - timedelta(days=20))
     other_strength(signal(n=3))
-    # Accounts, instruments of signals, fills, replay, series, exchanges; replay and series of what
-    # is unexplained; shadows. Bars, signals and late bars go past Django's cursor.
-    with django_assert_num_queries(9):
+    # Accounts, instruments of signals, fills, replay, series, blocks, exchanges; replay and series
+    # of what is unexplained; shadows. Bars, signals and late bars go past Django's cursor.
+    with django_assert_num_queries(10):
         shadow.refresh([one.pk for one in accounts], at=AT)
 
 
@@ -366,7 +366,7 @@ def test_the_page_and_the_api_show_what_differs(judged, alice):
         "Signals against the re-run",
         "732",
         "Missing live",
-        "No signal was given",
+        "Outage or suspension",
     ):
         assert words in html
     lines = b"".join(client.get(address, {"format": "csv"}).streaming_content).decode().splitlines()
