@@ -36,7 +36,7 @@ from alphastrat.core.job_progress import (
     announce_end,
 )
 from alphastrat.core.jsonable import jsonable
-from alphastrat.core.models import Job
+from alphastrat.core.models import CANCELLED_BY_USER, Job
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def run_job(job_id: str) -> None:
     except JobSuperseded:
         logger.warning("job superseded")
     except JobCancelled:
-        progress.finish(Job.Status.CANCELLED, error="Cancelled by the user.")
+        progress.finish(Job.Status.CANCELLED, error=CANCELLED_BY_USER)
     except ProviderError as error:
         _retry_or_fail(job, progress, error)
     except AlphaStratError as error:

@@ -52,6 +52,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(status=Job.Status.QUEUED, sent_at__lt=before, due_at__lt=before)
 
 
+CANCELLED_BY_USER = "Cancelled by the user."
+
+
 class JobStatus(models.TextChoices):
     """Where a job stands."""
 
@@ -163,7 +166,8 @@ class Job(UUIDModel):
     def request_cancel(self, *, at: datetime) -> None:
         """Ask the job to stop; one that no worker has claimed yet stops here."""
         queued = Job.objects.filter(pk=self.pk, status=self.Status.QUEUED)
-        if queued.update(status=self.Status.CANCELLED, cancel_requested_at=at, finished_at=at):
+        ending = {"status": self.Status.CANCELLED, "error": CANCELLED_BY_USER, "finished_at": at}
+        if queued.update(cancel_requested_at=at, **ending):
             self.refresh_from_db()
             return
         Job.objects.filter(pk=self.pk, status=self.Status.RUNNING).update(cancel_requested_at=at)
