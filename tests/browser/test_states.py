@@ -74,6 +74,6 @@ def test_an_open_dialog(page, axe):
 def test_a_chart_that_failed(page, axe, market, faults):
     faults.expect("charts/equity")
     page.route("**/charts/equity/", lambda route: route.abort())
-    page.goto(market.paths["overview"])
+    page.goto(market.paths["backtest"])
     page.locator("#equity").get_by_role("button", name="Retry").wait_for()
     is_accessible(page, axe)
