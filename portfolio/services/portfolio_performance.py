@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -20,7 +20,10 @@ from alphastrat.quant.measures import measure_all
 from alphastrat.quant.types import FloatArray
 from portfolio.models import Portfolio
 from portfolio.quant.attribution import Attribution, StrategyResult, attribute
-from portfolio.services.account_marks import load_marks
+from portfolio.quant.benchmark_returns import same_capital
+from portfolio.services import benchmarks
+from portfolio.services.account_marks import AccountMarks, load_marks
+from portfolio.services.benchmarks import Benchmark
 from portfolio.services.memberships import Membership, load_memberships
 from portfolio.services.risk_standing import PortfolioHistory, histories
 
@@ -28,6 +31,7 @@ DAYS_PER_YEAR = 252.0
 ZERO = Decimal(0)
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 SHOWN = ("total_return", "annual_return", "volatility", "sharpe_ratio", "max_drawdown")
+AGAINST = ("beta", "alpha", "tracking_error", "information_ratio")
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 _ENDS = """
     SELECT before.equity, before.realised, before.unrealised, before.commission,
@@ -108,6 +112,8 @@ class Performance:
     portfolio: Portfolio
     memberships: list[Membership]
     history: PortfolioHistory
+    benchmark: Benchmark | None = None
+    marks: Mapping[UUID, AccountMarks] = field(default_factory=dict)
 
     @property
     def days(self) -> list[date]:
@@ -143,6 +149,49 @@ class Performance:
         values = {name: float(found[name]) for name in SHOWN if name in found}
         return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
+    @property
+    def against(self) -> dict[str, float | None]:
+        """Return the measures against the benchmark, over the sessions both have."""
+        if self.benchmark is None or len(self.returns) < 2:
+            return dict.fromkeys(AGAINST)
+        found = measure_all(
+            self.returns, periods_per_year=DAYS_PER_YEAR, benchmark=self.benchmark.returns
+        )
+        values = {name: float(found[name]) for name in AGAINST if name in found}
+        return {name: value if np.isfinite(value) else None for name, value in values.items()}
+
+    @cached_property
+    def in_benchmark(self) -> FloatArray | None:
+        """Return what the same capital would be worth in the benchmark at each session."""
+        if self.benchmark is None:
+            return None
+        days = self.history.days
+        return same_capital(
+            float(self.portfolio.reserve + self.history.idle),
+            np.array([float(one.net_flow) for one in days]),
+            np.array([float(one.after_close) for one in days]),
+            self.benchmark.returns,
+        )
+
+    def benchmark_return(self, period: Period) -> float | None:
+        """Return what the benchmark made in a period; None where no price of it is known."""
+        if self.benchmark is None or self.last_day is None:
+            return None
+        first = period.first_day(self.last_day)
+        chosen = self.benchmark.returns[[day >= first for day in self.days]]
+        known = chosen[np.isfinite(chosen)]
+        return float(np.prod(1.0 + known) - 1.0) if known.size else None
+
+    def stays_in(self, period: Period) -> list[tuple[Membership, datetime]]:
+        """Return the stays that reach into a period, and after which mark each counts there."""
+        last = self.last_day
+        since = BEGINNING if last is None else _start(period.first_day(last))
+        return [
+            (one, max(since, one.since or BEGINNING))
+            for one in self.memberships
+            if one.until is None or one.until > since
+        ]
+
     def pnl(self, period: Period) -> Decimal:
         """Return the profit and loss of a period."""
         if self.last_day is None:
@@ -159,12 +208,18 @@ class Performance:
         return float(np.prod(1.0 + np.array(chosen)) - 1.0)
 
 
-def load_performance(portfolio: Portfolio) -> Performance:
-    """Read a portfolio's sessions, those of former members included, in three queries."""
+def load_performance(portfolio: Portfolio, *, benchmark: str = benchmarks.NONE) -> Performance:
+    """Read a portfolio's sessions, those of former members included, in three queries.
+
+    A benchmark takes two more.
+    """
     stays = load_memberships([portfolio.pk])
     marks = load_marks({one.account_id for one in stays})
     history = histories(stays, marks).get(portfolio.pk, PortfolioHistory())
-    return Performance(portfolio, stays, history)
+    days = [one.day for one in history.days]
+    until = history.days[-1].marked_at if history.days else None
+    against = benchmarks.load(portfolio, benchmark, days, until=until)
+    return Performance(portfolio, stays, history, against, marks)
 
 
 def attribution(performance: Performance, period: Period) -> Attribution[Stay]:
@@ -172,13 +227,7 @@ def attribution(performance: Performance, period: Period) -> Attribution[Stay]:
 
     One that left before the period is left out; one that came back has a line for each stay.
     """
-    last = performance.last_day
-    since = BEGINNING if last is None else _start(period.first_day(last))
-    asked = [
-        (one, max(since, one.since or BEGINNING))
-        for one in performance.memberships
-        if one.until is None or one.until > since
-    ]
+    asked = performance.stays_in(period)
     parts: dict[Stay, list[StrategyResult[Stay]]] = defaultdict(list)
     for (member, _), (before, after, flow) in zip(asked, _ends(asked), strict=True):
         if after is None and member.until is not None:

@@ -1,8 +1,9 @@
-"""P&L of a portfolio: cards, curve, sessions, and what each strategy brought."""
+"""P&L of a portfolio: cards, curve, calendars, and what each strategy and instrument brought."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -12,40 +13,21 @@ from django.views.decorators.http import require_GET
 
 from alphastrat.core import exports, live
 from alphastrat.core.charts import figure_response
-from alphastrat.core.formatting import day
+from alphastrat.core.formatting import signed_percent
 from alphastrat.core.http import PageRequest, render_page
-from alphastrat.core.tables import Column
-from portfolio import performance_charts
+from portfolio import performance_calendar, performance_charts, performance_tables
+from portfolio.models import Portfolio
+from portfolio.services import benchmarks
+from portfolio.services.instrument_results import by_instrument
 from portfolio.services.portfolio_performance import (
     Performance,
     Period,
-    Stay,
     attribution,
     load_performance,
 )
 from portfolio.views.chosen import chosen_portfolio, portfolio_choices
 
-LARGEST = 12
 LINES_PER_PAGE = 25
-ATTRIBUTION_EXPORTS = (
-    Column("name", "Strategy", link="href"),
-    Column("pnl", "Result", "signed_money"),
-    Column("share", "Of all movement", "signed_percent"),
-    Column("realised", "Realised", "signed_money"),
-    Column("unrealised", "Unrealised", "signed_money"),
-    Column("commission", "Commission", "money"),
-    Column("other", "Other income", "signed_money"),
-    Column("opening", "Opening equity", "money"),
-    Column("net_flow", "Capital in", "signed_money"),
-    Column("closing", "Closing equity", "money"),
-    Column("left_at", "Left", "time"),
-)
-# Where capital started and what came is in the file: the page has what adds up.
-FILE_ONLY = ("opening", "net_flow", "share", "left_at")
-ATTRIBUTION_COLUMNS = tuple(column for column in ATTRIBUTION_EXPORTS if column.key not in FILE_ONLY)
-SESSION_COLUMNS = tuple(
-    Column(key, key) for key in ("day", "pnl", "net_flow", "equity", "session_return", "drawdown")
-)
 
 
 @login_required
@@ -55,44 +37,19 @@ def portfolio_performance(request: PageRequest) -> HttpResponseBase:
     portfolio = chosen_portfolio(request)
     if portfolio is None:
         return render_page(request, "portfolio/performance.html", "portfolio/_performance.html", {})
-    topic = f"portfolio:{portfolio.pk}"
-    heads = live.heads(topic)
-    performance = load_performance(portfolio)
-    form = request.GET.get("format")
-    if form and request.GET.get("table") == "sessions":
-        rows: list[dict[str, Any]] = sessions(performance)
-        return exports.table_response(rows, SESSION_COLUMNS, name="sessions", form=form)
-    period = _period(request)
-    found = attribution(performance, period)
-    lines = [_row(line.result, line.share) for line in found.lines]
-    if form:
-        return exports.table_response(lines, ATTRIBUTION_EXPORTS, name="attribution", form=form)
-    total = _row(found.total, None) | {"name": "Portfolio", "href": ""}
-    page = Paginator(lines, LINES_PER_PAGE).get_page(request.GET.get("page"))
-    context: dict[str, Any] = {
+    heads = live.heads(f"portfolio:{portfolio.pk}")
+    performance = _performance(request, portfolio)
+    if form := request.GET.get("format"):
+        return _export(request, performance, form=form)
+    context = {
         "portfolio": portfolio,
         "portfolios": portfolio_choices(request),
-        "performance": performance,
-        "equity": performance.equity[-1] if performance.equity else None,
-        "cards": [
-            {
-                "label": one.label,
-                "pnl": performance.pnl(one) if performance.days else None,
-                "value": performance.period_return(one),
-            }
-            for one in Period
-        ],
-        "measures": performance.measures,
-        "periods": [
-            (one.label, f"?portfolio={portfolio.pk}&period={one}", one is period) for one in Period
-        ],
-        "columns": ATTRIBUTION_COLUMNS,
-        "rows": [*page.object_list, total] if lines else [],
-        "page": page,
-        "caption": performance_charts.equity_words(performance),
-        "svg": performance_charts.equity_preview(performance) if len(performance.days) > 1 else "",
-        "topic": topic,
+        "topic": f"portfolio:{portfolio.pk}",
         "heads": heads,
+        "benchmarks": benchmarks.choices(),
+        **_results(request, performance),
+        **_attributions(request, performance),
+        **_calendars(request, performance),
     }
     return render_page(
         request, "portfolio/performance.html", "portfolio/_performance.html", context
@@ -104,38 +61,100 @@ def portfolio_performance(request: PageRequest) -> HttpResponseBase:
 def performance_chart(request: PageRequest, chart: str) -> HttpResponseBase:
     """Answer a figure of the P&L page."""
     portfolio = chosen_portfolio(request)
-    if portfolio is None:
+    if portfolio is None or chart not in ("equity", "strategies", "instruments"):
         raise Http404
-    performance = load_performance(portfolio)
+    performance, period = _performance(request, portfolio), _period(request)
     if chart == "equity":
         return figure_response(performance_charts.equity_figure(performance))
-    if chart != "attribution":
-        raise Http404
-    found = attribution(performance, _period(request))
-    shown = sorted(found.lines, key=lambda line: -abs(line.result.pnl))[:LARGEST]
-    rest = found.total.pnl - sum(line.result.pnl for line in shown)
-    names = [line.result.key.name for line in shown]
-    values = [float(line.result.pnl) for line in shown]
-    if len(found.lines) > LARGEST:
-        names, values = [*names, "All others"], [*values, float(rest)]
-    figure = performance_charts.attribution_figure(names, values, float(found.total.pnl))
+    if chart == "strategies":
+        bars = performance_tables.strategy_bars(attribution(performance, period))
+    else:
+        bars = performance_tables.instrument_bars(by_instrument(performance, period))
+    figure = performance_charts.attribution_figure(*bars, kind=chart)
     return figure_response(figure)
 
 
-def sessions(performance: Performance) -> list[dict[str, Any]]:
-    """Return one row per session, oldest first."""
-    columns = (performance.equity, performance.returns, performance.drawdowns)
-    return [
-        {
-            "day": one.day,
-            "pnl": one.pnl,
-            "net_flow": one.capital,
-            "equity": equity,
-            "session_return": float(gained),
-            "drawdown": float(depth),
-        }
-        for one, equity, gained, depth in zip(performance.history.days, *columns, strict=True)
-    ]
+def _results(request: PageRequest, performance: Performance) -> dict[str, Any]:
+    """Return the headline numbers and the curve."""
+    return {
+        "performance": performance,
+        "equity": performance.equity[-1] if performance.equity else None,
+        "cards": [
+            {
+                "label": one.label,
+                "pnl": performance.pnl(one) if performance.days else None,
+                "value": performance.period_return(one),
+                "note": _compared(performance, one),
+            }
+            for one in Period
+        ],
+        "measures": performance.measures,
+        "against": performance.against,
+        "benchmark": _benchmark(request),
+        "period": _period(request),
+        "state": _state(request, performance.portfolio),
+        "caption": performance_charts.equity_words(performance),
+        "svg": performance_charts.equity_preview(performance) if len(performance.days) > 1 else "",
+    }
+
+
+def _attributions(request: PageRequest, performance: Performance) -> dict[str, Any]:
+    """Return what each strategy and each instrument brought in the period."""
+    period = _period(request)
+    found, instruments = attribution(performance, period), by_instrument(performance, period)
+    lines = performance_tables.strategy_rows(found)
+    page = Paginator(lines, LINES_PER_PAGE).get_page(request.GET.get("page"))
+    words = performance_charts.attribution_words
+    return {
+        "periods": [
+            (one.label, _state(request, performance.portfolio, period=one), one is period)
+            for one in Period
+        ],
+        "total": found.total if lines else None,
+        "has_former": any(line["left_at"] for line in lines),
+        "columns": performance_tables.ATTRIBUTION_COLUMNS,
+        "rows": [*page.object_list, performance_tables.total_row(found)] if lines else [],
+        "page": page,
+        "strategy_words": words(*performance_tables.strategy_bars(found), kind="strategies"),
+        "instrument_columns": performance_tables.INSTRUMENT_COLUMNS,
+        "instruments": performance_tables.instrument_rows(instruments),
+        "instrument_words": words(
+            *performance_tables.instrument_bars(instruments), kind="instruments"
+        ),
+    }
+
+
+def _calendars(request: PageRequest, performance: Performance) -> dict[str, Any]:
+    """Return the months of all years, and the sessions of the chosen month."""
+    month = performance_calendar.chosen_month(request.GET.get("month", ""), performance.days)
+    return {
+        "months": performance_calendar.MONTHS,
+        "weekdays": performance_calendar.WEEKDAYS,
+        "years": performance_calendar.month_table(
+            performance.days,
+            performance.returns,
+            chosen=month,
+            base=_state(request, performance.portfolio),
+        ),
+        "month_label": performance_calendar.month_label(month),
+        "weeks": performance_calendar.session_grid(
+            {one.day: one.pnl for one in performance.history.days},
+            month=month,
+            currency=performance.portfolio.currency,
+        ),
+    }
+
+
+def _compared(performance: Performance, period: Period) -> str:
+    made = performance.benchmark_return(period)
+    if made is None or performance.benchmark is None:
+        return ""
+    return f"{signed_percent(made).text} of {performance.benchmark.label}"
+
+
+def _benchmark(request: PageRequest) -> str:
+    """Return what `?benchmark=` asks for; the portfolio's instruments where it asks for nothing."""
+    return request.GET.get("benchmark", "") or benchmarks.UNIVERSE
 
 
 def _period(request: PageRequest) -> Period:
@@ -143,16 +162,25 @@ def _period(request: PageRequest) -> Period:
     return Period(wanted) if wanted in set(Period) else Period.ALL
 
 
-def _row(result: Any, share: Any) -> dict[str, Any]:
-    stay = result.key
-    names = ("pnl", "realised", "unrealised", "commission", "other", "opening", "net_flow")
-    return {name: getattr(result, name) for name in (*names, "closing")} | {
-        "share": share,
-        "name": "" if stay is None else _name(stay),
-        "href": "" if stay is None else stay.url,
-        "left_at": None if stay is None else stay.left_at,
-    }
+def _state(request: PageRequest, portfolio: Portfolio, *, period: Period | None = None) -> str:
+    """Return the query string of what is shown, for another period where one is given."""
+    chosen = {"portfolio": portfolio.pk, "period": (period or _period(request)).value}
+    return "?" + urlencode(chosen | {"benchmark": _benchmark(request)})
 
 
-def _name(stay: Stay) -> str:
-    return stay.name if stay.left_at is None else f"{stay.name} (former, left {day(stay.left_at)})"
+def _performance(request: PageRequest, portfolio: Portfolio) -> Performance:
+    return load_performance(portfolio, benchmark=_benchmark(request))
+
+
+def _export(request: PageRequest, performance: Performance, *, form: str) -> HttpResponseBase:
+    rows: Any
+    table, period = request.GET.get("table", "attribution"), _period(request)
+    if table == "sessions":
+        rows, columns = performance_tables.sessions(performance), performance_tables.SESSION_COLUMNS
+    elif table == "instruments":
+        rows = by_instrument(performance, period)
+        columns = performance_tables.INSTRUMENT_COLUMNS
+    else:
+        rows = performance_tables.strategy_rows(attribution(performance, period))
+        table, columns = "attribution", performance_tables.ATTRIBUTION_EXPORTS
+    return exports.table_response(rows, columns, name=table, form=form)

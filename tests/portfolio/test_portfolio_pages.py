@@ -67,8 +67,9 @@ def test_pages_without_a_portfolio_say_so(page, alice):
     ("page", "queries"),
     [
         # Session, user, running jobs, portfolio and its choices, live heads; then
-        # stays, marks, transfers, and the attribution.
-        ("/portfolio/performance/", 10),
+        # stays, marks, transfers, the benchmarks to choose from and the series of the one
+        # chosen, the attribution, and the instruments.
+        ("/portfolio/performance/", 13),
         # Then the book's eleven, denials and actions.
         ("/portfolio/risk/", 19),
         # Then the snapshot's eight and the proposals.
@@ -132,7 +133,7 @@ def test_exports_hold_the_rows_of_the_page(full, alice):
     "url",
     [
         "/portfolio/performance/charts/equity/",
-        "/portfolio/performance/charts/attribution/",
+        "/portfolio/performance/charts/strategies/",
         "/portfolio/risk/charts/tail/",
         "/portfolio/rebalancing/laboratory/chart/",
     ],
