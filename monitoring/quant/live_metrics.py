@@ -107,7 +107,6 @@ def metric_values(
     key: str,
     window: int | None = None,
     *,
-    now_us: IntArray | None = None,
     verdicts: Mapping[str, FloatArray] | None = None,
     minimum: int = 1,
 ) -> FloatArray:
@@ -121,9 +120,6 @@ def metric_values(
         A key of `METRICS`.
     window : int, optional
         Bars that count; all of them by default.
-    now_us : ndarray of int, shape (n,)
-        The present of each strategy's market in microseconds since 1970 UTC; for
-        `days_since_bar`.
     verdicts : mapping of str to ndarray of shape (n,)
         Values of `OF_VERDICTS`.
     minimum : int
@@ -140,7 +136,7 @@ def metric_values(
         return np.where(observations.n_bars >= minimum, found, np.nan)
     if key == "days_since_bar":
         newest = observations.newest
-        present = newest if now_us is None else np.maximum(now_us, newest)
+        present = np.maximum(observations.present, newest)
         return np.where(newest > 0, (present - newest) / DAY_US, np.nan)
     if key == "signal_divergence":
         length = observations.shape[1]

@@ -86,6 +86,9 @@ class LiveObservations:
         The open account of each.
     timeframes : tuple of str
         Length of a bar.
+    present : ndarray of int, shape (n,)
+        The time that the market of each had come to, in microseconds since 1970 UTC, when its bars
+        began to be read; never later, or reading slowly would look like missing bars.
     times : ndarray of int, shape (n, T)
         Close of each bar in microseconds since 1970 UTC; 0 where there is none.
     returns : ndarray of shape (n, T)
@@ -121,6 +124,7 @@ class LiveObservations:
     owners: tuple[int, ...]
     accounts: tuple[UUID | None, ...]
     timeframes: tuple[str, ...]
+    present: IntArray
     times: IntArray
     returns: FloatArray
     equity: FloatArray

@@ -1,19 +1,20 @@
 """What live strategies did, put together for all of them at once.
 
-Five statements whatever the number of strategies: standings, expectations, shadows, equity points
-and fills; arrays travel as binary aggregates.
+Six statements whatever the number of strategies: the market's present, standings, expectations,
+shadows, equity points and fills; arrays travel as binary aggregates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
 
+from alphastrat.marketdata.live_market import market_time
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray, Timeframe
 from monitoring.quant.evidence import Observations
 from monitoring.quant.observations import LiveObservations, LiveTrips
@@ -198,13 +199,17 @@ def load_with_standings(
     What `memory` holds is not read again.
     """
     ids = None if strategy_ids is None else list(strategy_ids)
+    present = {one.value: microseconds(market_time(one, at=at)) for one in Timeframe}
     rows = [_Row._make(row) for row in binary_rows(_STANDINGS, {"ids": ids, "at": at})]
     memory = memory or Memory()
     key = [row.key for row in rows]
     starts = [row.start for row in rows]
     if memory.assembled is None or memory.assembled[0] != key:
         memory.assembled = (key, _Assembly(rows, starts, memory, at=at).observed())
-    observations, volatility_limits = memory.assembled[1]
+    assembled, volatility_limits = memory.assembled[1]
+    observations = replace(
+        assembled, present=np.array([present[row.timeframe] for row in rows], np.int64)
+    )
     return Loaded(observations, _standings(rows, starts, observations.times, volatility_limits))
 
 
@@ -254,6 +259,7 @@ class _Assembly:
             owners=tuple(row.owner_id for row in self._rows),
             accounts=tuple(row.account_id for row in self._rows),
             timeframes=tuple(row.timeframe for row in self._rows),
+            present=np.zeros(len(self._rows), np.int64),
             times=self._times,
             returns=self._matrix("bar_return"),
             equity=self._matrix("equity"),

@@ -115,7 +115,7 @@ class PerformanceMonitor:
         """Hold the rules that need no verdict and tell what they find; then judge, and the rest."""
         rules = list(ThresholdRule.objects.enabled())
         seen = observations.load(scope.strategy_ids, at=at, memory=self._memory)
-        values = rule_metrics.values_of(seen, None, at=at)
+        values = rule_metrics.values_of(seen, None)
         prompt = [rule for rule in rules if rule.metric not in OF_VERDICTS]
         seen_at = self._clock()
         breaches = rule_evaluation.breaches_of(prompt, values, at=seen_at, recorded_at=at)
@@ -150,9 +150,7 @@ class PerformanceMonitor:
         about = [rule for rule in rules if rule.metric in OF_VERDICTS]
         if not about:
             return breaches
-        values = rule_metrics.values_of(
-            evaluated.observations, evaluated.assessment, at=recorded_at
-        )
+        values = rule_metrics.values_of(evaluated.observations, evaluated.assessment)
         return breaches + rule_evaluation.breaches_of(about, values, at=at, recorded_at=recorded_at)
 
     def _scope(

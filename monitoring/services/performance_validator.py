@@ -20,7 +20,6 @@ import pandas as pd
 from django.db import connection, transaction
 
 from alphastrat.core import events, live
-from alphastrat.marketdata.live_market import market_time
 from alphastrat.quant.types import BoolArray, FloatArray, Timeframe
 from monitoring.models import Verification, VerificationTransition
 from monitoring.quant.checks import Check, Judgement
@@ -28,7 +27,7 @@ from monitoring.quant.degradation import Assessment, Terms, assess
 from monitoring.quant.observations import LiveObservations
 from monitoring.quant.status import Standing, advance
 from monitoring.services.account_series import Memory
-from monitoring.services.binary import microseconds, moment_of
+from monitoring.services.binary import moment_of
 from monitoring.services.observations import Loaded, Standings, load_with_standings
 
 # A daily bar may be late by a long weekend, an intraday one by a night.
@@ -181,7 +180,7 @@ def examine(strategy_id: UUID, *, at: datetime) -> Examined:
     """Return everything that the verdict on one strategy rests on, without judging it anew."""
     loaded = load_with_standings([strategy_id], at=at)
     found = assess(loaded.observations, terms_of(loaded.standings))
-    judged = judgement(loaded.observations, loaded.standings, found, at=at)
+    judged = judgement(loaded.observations, loaded.standings, found)
     known = ~np.isnan(loaded.observations.returns[0])
     counted = np.arange(loaded.observations.shape[1]) >= loaded.standings.first[0]
     return Examined(
@@ -210,7 +209,7 @@ def evaluate(
     loaded = load_with_standings(strategy_ids, at=at, memory=memory)
     observations, standings = loaded.observations, loaded.standings
     found = assess(observations, terms_of(standings), others=_others(strategy_ids))
-    verdicts, clean_bars = _verdicts(observations, standings, found, at=at)
+    verdicts, clean_bars = _verdicts(observations, standings, found)
     _write(loaded, found, verdicts, clean_bars, at=at)
     changed = tuple(one for one in verdicts if one.has_changed)
     _record(changed, observations, at=at)
@@ -226,11 +225,9 @@ def _others(strategy_ids: Sequence[UUID] | None) -> FloatArray:
     return np.array(list(known.values_list("e_value", flat=True)), np.float64)
 
 
-def judgement(
-    observations: LiveObservations, standings: Standings, found: Assessment, *, at: datetime
-) -> Judgement:
-    """Return the checks of every strategy as they are at `at`."""
-    days, is_stale = _ages(observations, at=at)
+def judgement(observations: LiveObservations, standings: Standings, found: Assessment) -> Judgement:
+    """Return the checks of every strategy as they were when it was observed."""
+    days, is_stale = _ages(observations)
     return Judgement(
         observations,
         found,
@@ -252,7 +249,7 @@ def terms_of(standings: Standings) -> Terms:
 
 
 def _verdicts(
-    observations: LiveObservations, standings: Standings, found: Assessment, *, at: datetime
+    observations: LiveObservations, standings: Standings, found: Assessment
 ) -> tuple[tuple[Verdict, ...], list[int]]:
     before = np.array([_code(word) for word in standings.status], np.int64)
     codes, clean_bars = advance(
@@ -262,7 +259,7 @@ def _verdicts(
         first_new=standings.first_new,
         may_recover=standings.may_recover,
     )
-    judged = judgement(observations, standings, found, at=at)
+    judged = judgement(observations, standings, found)
     e_values, newest = judged.e_value, observations.newest.tolist()
     scores, coverage = found.score.tolist(), found.coverage.tolist()
     verdicts = []
@@ -354,7 +351,7 @@ def _touch(loaded: Loaded, unmoved: Iterable[int], *, at: datetime) -> list[int]
     due = [i for i in unmoved if (seen_at := stored[i][2]) is not None and at - seen_at >= TOUCH]
     if not due:
         return []
-    strategies, is_stale = loaded.observations.strategies, _ages(loaded.observations, at=at)[1]
+    strategies, is_stale = loaded.observations.strategies, _ages(loaded.observations)[1]
     asked = {
         "at": at,
         "ids": [strategies[i] for i in due],
@@ -441,13 +438,9 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _ages(observations: LiveObservations, *, at: datetime) -> tuple[FloatArray, BoolArray]:
+def _ages(observations: LiveObservations) -> tuple[FloatArray, BoolArray]:
     newest = observations.newest
-    presents = {
-        name: microseconds(market_time(name, at=at)) for name in set(observations.timeframes)
-    }
-    present = np.array([presents[name] for name in observations.timeframes], np.int64)
-    age = np.where(newest > 0, np.maximum(present - newest, 0) / 86_400e6, np.nan)
+    age = np.where(newest > 0, np.maximum(observations.present - newest, 0) / 86_400e6, np.nan)
     patience = [
         (INTRADAY_PATIENCE if Timeframe(name).is_intraday else PATIENCE)
         + (Timeframe(name).duration or timedelta(days=31))

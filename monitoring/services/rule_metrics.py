@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 import numpy as np
 
-from alphastrat.marketdata.live_market import market_time
 from alphastrat.quant.types import FloatArray, IntArray
 from monitoring.quant.degradation import Assessment
 from monitoring.quant.live_metrics import Curves, curve_values, metric_values, periods_per_year
 from monitoring.quant.observations import LiveObservations
-from monitoring.services.observations import microseconds
 from portfolio.models import Portfolio, PortfolioMember
 
 
@@ -48,7 +45,6 @@ class Values:
     observations: LiveObservations
     portfolios: PortfolioRows
     verdicts: Mapping[str, FloatArray]
-    now_us: IntArray
     _known: dict[tuple[bool, str, int | None, int], FloatArray] = field(default_factory=dict)
 
     def of_strategies(self, key: str, window: int | None, minimum: int) -> FloatArray:
@@ -58,7 +54,6 @@ class Values:
                 self.observations,
                 key,
                 window,
-                now_us=self.now_us,
                 verdicts=self.verdicts,
                 minimum=minimum,
             )
@@ -75,20 +70,15 @@ def values_of(
     observations: LiveObservations,
     assessment: Assessment | None,
     *,
-    at: datetime,
     portfolios: PortfolioRows | None = None,
 ) -> Values:
     """Return what rules need of strategies that were observed and judged, and of portfolios.
 
     Without `portfolios`, those of the strategies are read.
     """
-    presents = {
-        name: microseconds(market_time(name, at=at)) for name in set(observations.timeframes)
-    }
-    now_us = np.array([presents[name] for name in observations.timeframes], np.int64)
     if portfolios is None:
         portfolios = portfolio_rows(observations)
-    return Values(observations, portfolios, _verdicts(assessment), now_us)
+    return Values(observations, portfolios, _verdicts(assessment))
 
 
 def portfolio_rows(observations: LiveObservations) -> PortfolioRows:

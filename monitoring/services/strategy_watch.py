@@ -107,7 +107,7 @@ def watching_rules(
 def _values(strategy: Strategy, shown: Sequence[ThresholdRule], *, at: datetime) -> list[float]:
     seen = performance_validator.examine(strategy.pk, at=at)
     values = rule_metrics.values_of(
-        seen.observations, seen.assessment, at=at, portfolios=rule_metrics.NO_PORTFOLIOS
+        seen.observations, seen.assessment, portfolios=rule_metrics.NO_PORTFOLIOS
     )
     return [
         float(values.of_strategies(one.metric, one.window_bars, one.minimum_observations)[0])

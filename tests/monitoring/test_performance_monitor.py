@@ -11,8 +11,15 @@ from django.test.utils import CaptureQueriesContext
 
 from alphastrat.core.models import Heartbeat
 from alphastrat.core.notify import Wake
+from alphastrat.marketdata.models import FeedPosition
 from monitoring.models import Alert, Verification
-from monitoring.services import performance_validator, rules, standing_breaches
+from monitoring.services import (
+    observations,
+    performance_validator,
+    rule_metrics,
+    rules,
+    standing_breaches,
+)
 from monitoring.services.performance_alerts import observe
 from monitoring.services.performance_monitor import AFRESH_SECONDS, PerformanceMonitor
 from monitoring.services.performance_validator import Verdict
@@ -331,3 +338,32 @@ def test_the_heartbeat_tells_how_long_passes_take(alice, watch):
     told = watch.monitor.summary()
     assert (told["n_passes"], told["n_strategies"]) == (1, 1)
     assert set(told["stored_ms"]) == {"p50", "p95", "p99", "max"}
+
+
+def test_a_market_that_moves_on_while_strategies_are_read_makes_no_bar_late(
+    alice, watch, settings, monkeypatch
+):
+    settings.FEED_PROVIDER, settings.FEED_TIMEFRAME = "replay", "1d"
+    make_rule(
+        alice, metric="days_since_bar", comparator="above", warning_bound=4, critical_bound=None
+    )
+    account = trade(plain_strategy(alice), 0.01, 0.0, end=NOW - timedelta(days=30))
+    start = account.marked_to
+    market = FeedPosition.objects.create(
+        name="replay:1d", starts_at=start, position_at=start, stepped_at=NOW
+    )
+    read = observations.binary_rows
+
+    def read_slowly(*asked):
+        rows = read(*asked)
+        market.position_at += timedelta(days=10)
+        market.save()
+        return rows
+
+    with monkeypatch.context() as slow:
+        slow.setattr(observations, "binary_rows", read_slowly)
+        seen = observations.load(None, at=NOW)
+    assert (seen.present == seen.newest).all()
+    assert rule_metrics.values_of(seen, None).of_strategies("days_since_bar", None, 1) == [0.0]
+    assert watch.look().n_alerts == 1  # the bars of these ten days are missing
+    assert Alert.objects.get().value == pytest.approx(10)

@@ -192,7 +192,7 @@ def test_the_number_of_queries_does_not_grow(alice, strategy, django_assert_num_
         firing(alice, at=now(), cause=f"c{i}", strategy_id=strategy.pk)
     browser = signed_in(alice)
     part(strategy, browser, headers=HTMX)
-    # Session, user, strategy, alerts, rules, present of the market for checks and for rules, two
-    # each; the three statements of the bulk read go past Django's cursor.
-    with django_assert_num_queries(9):
+    # Session, user, strategy, alerts, rules, and two for the present of the market; the three
+    # statements of the bulk read go past Django's cursor.
+    with django_assert_num_queries(7):
         part(strategy, browser, headers=HTMX)

@@ -49,6 +49,7 @@ def make_live(
     matches: Observations | None = None,
     gaps_bps: Observations | None = None,
     signals: SignalTally | None = None,
+    present_us: int = 0,
 ) -> LiveObservations:
     n_strategies, n_bars = returns.shape
     none = Observations.none()
@@ -70,6 +71,7 @@ def make_live(
         owners=(1,) * n_strategies,
         accounts=(None,) * n_strategies,
         timeframes=("1d",) * n_strategies,
+        present=np.full(n_strategies, present_us),
         times=np.tile(np.arange(1, n_bars + 1) * 86_400_000_000, (n_strategies, 1)),
         returns=returns,
         equity=np.cumprod(1.0 + np.nan_to_num(returns), axis=1) * 100_000.0,

@@ -113,7 +113,7 @@ def live():
     )
     gaps = Observations(np.array([0, 0, 1]), np.array([3, 22, 25]), np.array([10.0, 4.0, -1.0]))
     returns = np.full((2, 30), 0.001)
-    return make_live(make_expected(), returns, trips=trips, gaps_bps=gaps)
+    return make_live(make_expected(), returns, trips=trips, gaps_bps=gaps, present_us=32 * DAY_US)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def live():
     ],
 )
 def test_round_trips_and_fills_count_within_the_window(live, key, window, expected):
-    values = metric_values(live, key, window, now_us=np.full(2, 32 * DAY_US))
+    values = metric_values(live, key, window)
     assert values == pytest.approx(expected, nan_ok=True)
 
 
@@ -144,7 +144,7 @@ def test_too_few_observations_are_nothing_known(live):
 def test_every_metric_has_a_value_for_every_strategy(live, key):
     verdicts = {name: np.array([1.0, 2.0]) for name in OF_VERDICTS}
     window = METRICS[key].default_window
-    values = metric_values(live, key, window, now_us=np.full(2, 31 * DAY_US), verdicts=verdicts)
+    values = metric_values(live, key, window, verdicts=verdicts)
     assert values.shape == (2,)
 
 
