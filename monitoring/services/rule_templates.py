@@ -54,7 +54,7 @@ TEMPLATES = {
                 Bound("slippage_bps", ABOVE, 5.0, 10.0, 4.0, 10),
                 Bound("tracking_error", ABOVE, 0.03, 0.06, 0.025, 20),
                 Bound("e_value", ABOVE, 10.0, 20.0, 5.0),
-                Bound("days_since_bar", ABOVE, 4.0, 6.0, 4.0),
+                Bound("days_since_bar", ABOVE, 4.5, 6.0, 4.5),
                 Bound("exposure", ABOVE, 1.0, 1.2, 1.0),
             ),
             3_600,
