@@ -64,16 +64,17 @@ _AT_CLOSE = PreparedStatement(
     _LOOK.format(
         newest=_NEWEST,
         chosen=f"""
-            SELECT found.* FROM (
-                SELECT DISTINCT looks_at.strategy_id, series.timeframe
-                FROM marketdata_barseries series
-                JOIN strategies_universe looks_at ON looks_at.instrument_id = series.instrument_id
-                WHERE series.id = {_ASKED}
-            ) affected
+            WITH delivered AS MATERIALIZED (
+                SELECT instrument_id, timeframe FROM marketdata_barseries WHERE id = {_ASKED}
+            )
+            SELECT active.* FROM strategies active
             CROSS JOIN LATERAL (
-                SELECT * FROM strategies WHERE id = affected.strategy_id LIMIT 1
-            ) found
-            WHERE found.state IN ({_STATES}) AND found.timeframe = affected.timeframe
+                SELECT FROM strategies_universe looks_at
+                WHERE looks_at.strategy_id = active.id
+                    AND (looks_at.instrument_id, active.timeframe) IN (TABLE delivered)
+                LIMIT 1
+            ) affected
+            WHERE active.state IN ({_STATES})
         """,
     ),
 )
