@@ -86,12 +86,12 @@ def shrunk_correlation(
 
 def _pair_intensities(returns: FloatArray, plain: FloatArray) -> FloatArray:
     known = np.isfinite(returns)
-    mask = known.astype(np.float64)
-    n_common = np.maximum(mask.T @ mask, 1.0)
+    values, n_bars = np.where(known, returns, 0.0), known.sum(axis=0)
+    n_common = np.maximum(_n_common(known), 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(known, returns, 0.0).sum(axis=0) / mask.sum(axis=0)
+        mean = values.sum(axis=0) / n_bars
         centred = np.where(known, returns - mean, 0.0)
-        scale = np.sqrt((centred**2).sum(axis=0) / mask.sum(axis=0))
+        scale = np.sqrt((centred**2).sum(axis=0) / n_bars)
         squared = np.where(scale > 0.0, centred / scale, 0.0) ** 2
         noise = np.maximum(squared.T @ squared / n_common - plain**2, 0.0) / n_common
         return np.where(np.isfinite(plain), np.minimum(noise / plain**2, 1.0), np.nan)
@@ -291,12 +291,9 @@ def correlation_matrix(returns: FloatArray, *, min_common: int = MIN_COMMON) -> 
         raise ValueError(f"returns have shape (n_bars, n_strategies), was {returns.shape}")
     known = np.isfinite(returns)
     values = np.where(known, returns, 0.0)
-    mask = known.astype(np.float64)
-    n_common = mask.T @ mask
+    n_common, (sums, squares) = _n_common(known), _common_sums(values, known)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Moments of each strategy over the bars it shares with each other one.
-        mean = (values.T @ mask) / n_common
-        square = ((values**2).T @ mask) / n_common
+        mean, square = sums / n_common, squares / n_common
         variance = square - mean**2
         covariance = (values.T @ values) / n_common - mean * mean.T
         correlation = covariance / np.sqrt(variance * variance.T)
@@ -304,6 +301,25 @@ def correlation_matrix(returns: FloatArray, *, min_common: int = MIN_COMMON) -> 
     correlation[(n_common < min_common) | still | still.T] = np.nan
     np.fill_diagonal(correlation, 1.0)
     return np.clip(correlation, -1.0, 1.0)
+
+
+def _n_common(known: BoolArray) -> FloatArray:
+    """Return how many bars each two strategies share."""
+    n_bars, n_strategies = known.shape
+    if known.all():
+        return np.full((n_strategies, n_strategies), float(n_bars))
+    mask = known.astype(np.float64)
+    return np.asarray(mask.T @ mask, dtype=np.float64)
+
+
+def _common_sums(values: FloatArray, known: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Return the sum and the sum of squares of each strategy on the bars shared with each other."""
+    if known.all():
+        columns = values.sum(axis=0), (values**2).sum(axis=0)
+        sums, squares = (np.repeat(one[:, None], len(one), axis=1) for one in columns)
+        return sums, squares
+    mask = known.astype(np.float64)
+    return values.T @ mask, (values**2).T @ mask
 
 
 def diversification_ratio(weights: FloatArray, covariance: FloatArray) -> float:

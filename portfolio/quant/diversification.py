@@ -141,37 +141,38 @@ def correlation_change(
     rows = resampled_rows(
         len(returns), n_draws=n_draws, rng=rng, block=block_length(returns.mean(axis=1))
     )
-    counts = np.array(
-        [np.bincount(column, minlength=len(returns)) for column in rows.T], dtype=np.float64
+    counts = np.array([np.bincount(column, minlength=len(returns)) for column in rows.T])
+    # What was observed, and then what was drawn.
+    shares = np.vstack([np.ones(len(returns)), counts]) / len(returns)
+    mean = shares @ returns
+    deviation = np.sqrt(np.maximum(shares @ returns**2 - mean**2, 0.0))
+    was, now = (
+        _mean_correlations(returns, weights, shares, mean, deviation) for weights in (before, after)
     )
-    one = np.ones((1, len(returns)))
-    values = [
-        (_mean_correlations(returns, weights, one)[0], _mean_correlations(returns, weights, counts))
-        for weights in (before, after)
-    ]
-    (was, was_drawn), (now, now_drawn) = values
-    differences = now_drawn - was_drawn
+    differences = (now - was)[1:]
     known = differences[np.isfinite(differences)]
     low = high = float("nan")
     if known.size:
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = (float(bound) for bound in np.quantile(known, tails))
-    return CorrelationChange(float(was), float(now), low, high)
+    return CorrelationChange(float(was[0]), float(now[0]), low, high)
 
 
-def _mean_correlations(returns: FloatArray, weights: FloatArray, counts: FloatArray) -> FloatArray:
-    """Return the weighted mean correlation per row of counts, without any matrix of pairs.
+def _mean_correlations(
+    returns: FloatArray,
+    weights: FloatArray,
+    shares: FloatArray,
+    mean: FloatArray,
+    deviation: FloatArray,
+) -> FloatArray:
+    """Return the weighted mean correlation per row of shares, without any matrix of pairs.
 
     The variance of the sum of w_i z_i is the sum over all pairs of w_i w_j rho_ij.
     """
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    mean = shares @ returns
     with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = np.sqrt(np.maximum(shares @ returns**2 - mean**2, 0.0))
         scaled = np.where(deviation > 1e-12, weights / deviation, 0.0)
-    combined = returns @ scaled.T
-    centre = (shares * combined.T).sum(axis=1)
-    variance = (shares * (combined.T - centre[:, None]) ** 2).sum(axis=1)
+    combined = scaled @ returns.T - (mean * scaled).sum(axis=1)[:, None]
+    variance = np.einsum("dt,dt,dt->d", shares, combined, combined)
     used = np.where(scaled > 0.0, weights, 0.0)
     squares = (used**2).sum(axis=1)
     total = used.sum(axis=1) ** 2 - squares

@@ -172,8 +172,9 @@ def _intensity(centred: FloatArray, moments: FloatArray) -> float:
         return 0.0
     mean_variance = float(np.trace(moments)) / p
     spread = float((moments**2).sum()) / p - mean_variance**2
-    squared = centred**2
-    noise = float((squared.T @ squared / n_bars - moments**2).sum()) / (n_bars * p)
+    # The squared products of all pairs of one bar sum to the square of its sum of squares.
+    sizes = np.einsum("ti,ti->t", centred, centred)
+    noise = (float(sizes @ sizes) / n_bars - float((moments**2).sum())) / (n_bars * p)
     if spread <= 0.0:
         return 1.0
     return float(min(max(noise, 0.0), spread) / spread)
@@ -214,8 +215,9 @@ def _weighted(returns: FloatArray, bar_weights: FloatArray, *, ddof: bool) -> Fl
     known = np.isfinite(returns)
     if known.all():
         shares = bar_weights / bar_weights.sum()
-        centred = returns - shares @ returns
-        moments = (centred * shares[:, None]).T @ centred
+        # A matrix times its own transpose costs half of any other product.
+        centred = (returns - shares @ returns) * np.sqrt(shares)[:, None]
+        moments = centred.T @ centred
         return np.asarray(moments * (len(returns) / (len(returns) - 1.0) if ddof else 1.0))
     mask = known.astype(np.float64)
     values = np.where(known, returns, 0.0)

@@ -149,6 +149,14 @@ def test_shrinkage_leaves_what_is_alike_and_takes_what_is_noise():
     np.testing.assert_allclose(shrunk[weak], 0.0, atol=1e-12)
 
 
+def test_correlations_of_whole_histories_equal_those_of_the_same_with_a_gap_elsewhere():
+    returns = market(6, 5, 120)
+    with_a_gap = np.column_stack([returns, np.where(np.arange(120) < 40, np.nan, returns[:, 0])])
+    whole, intensity = corr.shrunk_correlation(returns)
+    np.testing.assert_allclose(corr.shrunk_correlation(with_a_gap)[0][:5, :5], whole, rtol=1e-9)
+    assert 0.0 < intensity < 1.0
+
+
 def test_rolling_correlation_equals_that_of_each_window():
     first, second = market(6, 2, 50).T
     rolled = corr.rolling_correlation(first, second, window=20)
