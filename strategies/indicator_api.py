@@ -11,9 +11,11 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from ninja import Field, Query, Router, Schema
 
+from alphastrat.core.errors import InvalidInput
 from alphastrat.core.etags import not_modified
 from alphastrat.core.http import ApiRequest
 from alphastrat.core.jsonable import jsonable
+from alphastrat.core.schemas import Moment
 from alphastrat.marketdata.models import Adjustment, Instrument
 from alphastrat.quant.types import Timeframe
 from strategies.services.indicator_requests import (
@@ -59,8 +61,8 @@ class IndicatorQuery(Schema):
 
     timeframe: Timeframe = Timeframe.DAY_1
     adjustment: Adjustment = Adjustment.SPLIT
-    start: datetime | None = Field(None, description="First close, inclusive.")
-    end: datetime | None = Field(None, description="Last close, inclusive.")
+    start: Moment | None = Field(None, description="First close, inclusive.")
+    end: Moment | None = Field(None, description="Last close, inclusive.")
     limit: int = Field(1_000, ge=1, le=50_000, description="The newest this many.")
 
 
@@ -125,6 +127,11 @@ def get_indicator(
     Parameters of the indicator stand in the address by name, such as `?timeperiod=14`.
     """
     asked = _asked(request, type, IndicatorQuery)
+    if wanted.start and wanted.end and wanted.end < wanted.start:
+        raise InvalidInput(
+            "The period ends before it starts.",
+            fields={"end": f"Choose a time from {wanted.start:%Y-%m-%d} on."},
+        )
     instrument = get_object_or_404(Instrument.objects.prefetch_related("series"), symbol=symbol)
     unchanged = not_modified(
         request, _state(instrument, wanted.adjustment), wanted.model_dump_json(), asked.text

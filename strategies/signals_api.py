@@ -14,7 +14,7 @@ from ninja import Query, Router, Schema, Status
 
 from alphastrat.core.models import Job
 from alphastrat.core.pagination import paged
-from alphastrat.core.schemas import JobOut
+from alphastrat.core.schemas import JobOut, Moment
 from strategies.models import Strategy, StrategyCheck, StrategyPerformance, StrategySignal
 from strategies.models.performance import PerformanceSource
 from strategies.models.signal import SignalKind, StrategySignalQuerySet
@@ -51,7 +51,7 @@ class SignalOut(Schema):
 class SignalFilter(Schema):
     signal_type: SignalKind | None = None
     symbol: str | None = None
-    since: datetime | None = None
+    since: Moment | None = None
 
 
 class GeneratedOut(Schema):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.urls import reverse
 from ninja import Schema
+from pydantic import AfterValidator
 
 from alphastrat.core.models import Job, JobStatus
+
+# A day, or a time without a zone, is meant in UTC, as every time of the API is.
+Moment = Annotated[
+    datetime,
+    AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC)),
+]
 
 
 class Problem(Schema):

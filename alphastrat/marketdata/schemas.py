@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import AfterValidator
 
-from alphastrat.core.schemas import JobOut
+from alphastrat.core.schemas import JobOut, Moment
 from alphastrat.marketdata.models import Adjustment, AssetClass, ImportStatus
 from alphastrat.quant.types import Timeframe
-
-# A day, or a time without a zone, is meant in UTC, as every time of the API is.
-Moment = Annotated[
-    datetime,
-    AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC)),
-]
 
 
 class SeriesOut(Schema):

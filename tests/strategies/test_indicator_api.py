@@ -54,6 +54,20 @@ def test_a_history_has_a_time_for_every_value_and_null_while_undefined(ask):
     assert newest["values"]["rsi"] == answer["values"]["rsi"][-5:]
 
 
+def test_a_day_is_read_as_utc_like_everywhere_in_the_api(ask):
+    path = "instruments/AAPL/indicators/rsi"
+    days = ask(f"{path}?start=2016-01-04&end=2016-02-01").json()
+    assert days == ask(f"{path}?start=2016-01-04T00:00:00Z&end=2016-02-01T00:00:00Z").json()
+    assert 15 < len(days["closed_at"]) < 25
+    assert ask(f"{path}?start=2035-01-01").json()["closed_at"] == []
+
+
+def test_a_period_that_ends_before_it_starts_is_refused(ask):
+    answer = ask("instruments/AAPL/indicators/rsi?start=2016-02-01&end=2016-01-04")
+    assert answer.status_code == 422
+    assert answer.json()["fields"] == {"end": "Choose a time from 2016-02-01 on."}
+
+
 def test_weekly_bars_are_resampled_before_the_indicator(ask):
     answer = ask("instruments/AAPL/indicators/sma?timeperiod=5&timeframe=1w").json()
     assert answer["timeframe"] == "1w"
