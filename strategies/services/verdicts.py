@@ -50,16 +50,26 @@ def _efficiency(analysis: WalkForward) -> tuple[str, Finding]:
             "strategy has no edge to lose on these ranges.",
         )
     value = float(analysis.efficiency)
-    shown = percent(value, 0).text
+    shown, half = percent(value, 0).text, _half(analysis)
     if value >= PASSES:
-        words = f"Half of the folds kept {shown} or more of their in-sample return: it passes."
+        words = f"{half} kept {shown} or more of their in-sample return: it passes."
         return "pass", _finding("note", words)
     if value >= CAUTION:
-        words = f"Half of the folds kept only {shown} of their in-sample return: be careful."
+        words = f"{half} kept only {shown} of their in-sample return: be careful."
         return "warn", _finding("warning", words)
     kept = f"kept {shown} or less of their in-sample return" if value > 0 else "lost out of sample"
-    words = f"Half of the folds {kept}: the parameters fit the past and do not carry over."
+    words = f"{half} {kept}: the parameters fit the past and do not carry over."
     return "fail", _finding("error", words)
+
+
+def _half(analysis: WalkForward) -> str:
+    """Name the half that a median speaks of: folds that earned in sample have an efficiency."""
+    n_known = sum(fold["efficiency"] is not None for fold in analysis.folds)
+    if n_known == len(analysis.folds):
+        return "Half of the folds"
+    if n_known == 1:
+        return "The one fold that earned in sample"
+    return f"Half of the {n_known} folds that earned in sample"
 
 
 def _out_of_sample(analysis: WalkForward) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from alphastrat.core.errors import ConflictError, InvalidInput, NotEnoughData
 from alphastrat.core.models import Job
 from strategies.models import Trial, WalkForward
 from strategies.services import searching, walk_forwards
+from strategies.services.verdicts import judge
 from tests.strategies.builders import finished_run, make_market
 from tests.strategies.search_builders import (
     SPACE,
@@ -305,3 +307,28 @@ def test_an_analysis_that_cannot_be_computed_keeps_the_reason(alice, market, mon
     jobs.run_job(str(analysis.job_id))
     analysis.refresh_from_db()
     assert (analysis.status, analysis.failure_reason) == ("failed", "No bars.")
+
+
+def fold(efficiency: float | None) -> dict[str, Any]:
+    return {
+        "efficiency": efficiency,
+        "out_of_sample_return": 0.01,
+        "n_trips": 40,
+        "parameters": {"period": 14},
+    }
+
+
+@pytest.mark.parametrize(
+    ("efficiencies", "said"),
+    [
+        ([1.4, -2.8, -2.5, None, None, 2.2], "Half of the 4 folds that earned in sample lost"),
+        ([0.9, 0.7, 0.6, 0.8, 0.7, 0.7], "Half of the folds kept 70% or more"),
+        ([None, None, 0.4, None, None, None], "The one fold that earned in sample kept only 40%"),
+    ],
+)
+def test_the_verdict_counts_only_folds_that_have_an_efficiency(efficiencies, said):
+    known = [value for value in efficiencies if value is not None]
+    analysis = WalkForward(
+        folds=[fold(value) for value in efficiencies], efficiency=float(np.median(known))
+    )
+    assert judge(analysis)[1][0]["text"].startswith(said)
