@@ -85,6 +85,20 @@ def test_a_job_delivered_twice_runs_once():
     assert len(ran) == 1
 
 
+def test_whoever_runs_a_job_here_waits_for_a_worker_that_was_quicker(monkeypatch):
+    job = jobs.enqueue(f"{__name__}.note", key="a", title="Note", n=2)
+    Job.objects.filter(pk=job.pk).update(status="running")
+    waited: list[float] = []
+
+    def end_elsewhere(seconds: float) -> None:
+        waited.append(seconds)
+        Job.objects.filter(pk=job.pk).update(status="succeeded", finished_at=now())
+
+    monkeypatch.setattr(jobs.time, "sleep", end_elsewhere)
+    jobs.run_to_end(str(job.pk))
+    assert (len(waited), ran) == (1, [])
+
+
 def test_asking_twice_with_one_key_gives_one_job():
     assert ask(note, n=1).pk == ask(note, n=1).pk
     assert Job.objects.count() == 1

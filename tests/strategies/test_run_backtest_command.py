@@ -50,6 +50,29 @@ def test_a_strategy_is_found_by_its_name(alice, capsys):
     assert BacktestRun.objects.get().strategy_version == strategy.current_version
 
 
+def test_size_benchmark_and_seed_can_be_chosen(capsys):
+    call_command(
+        "run_backtest",
+        "--plugin=rsi_mean_reversion",
+        "--symbols=KO",
+        "--sizing=kind=fixed_fraction",
+        "--sizing=fraction=0.25",
+        "--benchmark=none",
+        "--seed=7",
+        "--title=A quarter",
+        *PERIOD,
+    )
+    run = BacktestRun.objects.get()
+    assert (run.sizing["kind"], run.sizing["fraction"]) == ("fixed_fraction", 0.25)
+    assert (run.benchmark, run.seed, run.title) == ("none", 7, "A quarter")
+
+
+def test_what_the_version_of_a_strategy_says_cannot_be_given_beside_it(alice):
+    make_strategy(alice, name="Cola", symbols=["KO"])
+    with pytest.raises(CommandError, match="--param: the strategy's version says that"):
+        call_command("run_backtest", "--strategy", "Cola", "--param=period=10", *PERIOD)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

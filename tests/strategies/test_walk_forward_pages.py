@@ -304,6 +304,9 @@ def test_the_command_prints_json_alone_on_stdout(alice, market, capsys):
 
 def test_the_command_prints_words_and_an_estimate(alice, market, capsys):
     call_command("walk_forward", "--vary=period=6,10", "--estimate", *ARGUMENTS)
+    assert capsys.readouterr().out.startswith("8 trials, about ")
+    call_command("walk_forward", "--vary=period=6,10", "--estimate", "--json", *ARGUMENTS)
+    assert json.loads(capsys.readouterr().out)["n_trials"] == 8
     assert not WalkForward.objects.exists()
     call_command("walk_forward", "--vary=period=6,10", *ARGUMENTS)
     assert "fold 4" in capsys.readouterr().out

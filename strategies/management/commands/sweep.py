@@ -26,6 +26,7 @@ SHOWN = (
 class Command(SearchCommand):
     """Run one sweep; exits with 1 and the reason if it has no result."""
 
+    estimated = ("n_sets", "n_chunks", "seconds", "peak_bytes")
     help = "Try many parameter sets on the same bars and say what the best is worth."
 
     def add_arguments(self, parser: Any) -> None:
@@ -34,10 +35,13 @@ class Command(SearchCommand):
         parser.add_argument("--objective", choices=Objective.values, default="sharpe")
         parser.add_argument("--budget", type=int, default=200, help="sets of a Bayesian sweep")
 
-    def plan(self, options: dict[str, Any]) -> str:
-        plan = sweeps.check(self._asked(options))
+    def plan(self, options: dict[str, Any]) -> sweeps.SweepPlan:
+        return sweeps.check(self._asked(options))
+
+    def plan_words(self, plan: sweeps.SweepPlan) -> str:
+        chunks = "1 chunk" if plan.n_chunks == 1 else f"{plan.n_chunks:,} chunks"
         return (
-            f"{plan.n_sets:,} sets in {plan.n_chunks:,} chunks, about "
+            f"{plan.n_sets:,} sets in {chunks}, about "
             f"{format_value('duration', plan.seconds)}, {format_value('bytes', plan.peak_bytes)}"
         )
 

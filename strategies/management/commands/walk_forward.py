@@ -27,6 +27,7 @@ SHOWN = (
 class Command(SearchCommand):
     """Run one walk-forward; exits with 1 and the reason if it has no result."""
 
+    estimated = ("n_trials", "seconds", "peak_bytes")
     help = "Choose parameters in sample and trade them out of sample, fold after fold."
 
     def add_arguments(self, parser: Any) -> None:
@@ -38,8 +39,10 @@ class Command(SearchCommand):
         parser.add_argument("--purge", type=int, help="bars left out before a test")
         parser.add_argument("--embargo", type=int, help="bars left out in addition")
 
-    def plan(self, options: dict[str, Any]) -> str:
-        plan = walk_forwards.check(self._asked(options))
+    def plan(self, options: dict[str, Any]) -> walk_forwards.WalkForwardPlan:
+        return walk_forwards.check(self._asked(options))
+
+    def plan_words(self, plan: walk_forwards.WalkForwardPlan) -> str:
         return (
             f"{plan.n_trials:,} trials, about {format_value('duration', plan.seconds)}, "
             f"{format_value('bytes', plan.peak_bytes)}"
