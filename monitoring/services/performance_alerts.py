@@ -38,7 +38,7 @@ class Breach:
 
     `severity` None means that the metric is within its (clear) bound. `is_missing` means that
     nothing is known: an episode that is open stays as it is, and with a severity it opens one for
-    the missing data.
+    the missing data. Of two breaches of one severity the one of the higher `grade` is worse.
     """
 
     cause: str
@@ -56,6 +56,7 @@ class Breach:
     rule_id: UUID | None = None
     group: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    grade: int = 0
     is_missing: bool = False
     recorded_at: datetime | None = None
     pending_seconds: int = 0
@@ -172,7 +173,8 @@ def _continue(alert: Alert, breach: Breach, record: AlertRecord) -> None:
     if alert.calm_since is not None:
         alert.calm_since = None
         record.change(alert)
-    is_worse = RANKS[_severity(breach.severity)] > RANKS[_severity(alert.severity)]
+    held = (RANKS[_severity(alert.severity)], alert.evidence.get("grade", 0))
+    is_worse = (RANKS[_severity(breach.severity)], breach.grade) > held
     if alert.value != breach.value or is_worse:
         alert.value, alert.detail = breach.value, breach.detail
         record.change(alert)
@@ -197,9 +199,11 @@ def _recover(alert: Alert, breach: Breach, record: AlertRecord) -> None:
 def _worsen(alert: Alert, breach: Breach, record: AlertRecord) -> None:
     before = alert.severity
     alert.severity, alert.title = str(breach.severity), breach.title
-    alert.bound, alert.evidence = breach.bound, breach.evidence
+    alert.bound, alert.evidence = breach.bound, _evidence(breach)
     if alert.state == AlertState.FIRING:
-        text = f"From {before} to {breach.severity}: {breach.detail}"
+        is_graver = before != alert.severity
+        step = f"From {before} to {breach.severity}" if is_graver else breach.title
+        text = f"{step}: {breach.detail}"
         record.note(alert, Kind.WORSENED, text, tell=True)
 
 
@@ -242,10 +246,6 @@ def _open(breaches: Sequence[Breach], record: AlertRecord) -> list[Alert]:
 def _draft(breach: Breach, *, at: datetime) -> Alert:
     subject = f"strategy:{breach.strategy_id}" if breach.strategy_id else ""
     subject = subject or (f"portfolio:{breach.portfolio_id}" if breach.portfolio_id else "")
-    rules = {
-        "cooldown_seconds": breach.cooldown_seconds,
-        "escalate_after_seconds": breach.escalate_after_seconds,
-    }
     return Alert(
         owner_id=breach.owner_id,
         source=breach.source,
@@ -260,12 +260,20 @@ def _draft(breach: Breach, *, at: datetime) -> Alert:
         metric=breach.metric,
         value=breach.value,
         bound=breach.bound,
-        evidence={**breach.evidence, "policy": rules},
+        evidence=_evidence(breach),
         state=AlertState.PENDING,
         breached_at=breach.breached_at,
         recorded_at=breach.recorded_at,
         evaluated_at=at,
     )
+
+
+def _evidence(breach: Breach) -> dict[str, Any]:
+    policy = {
+        "cooldown_seconds": breach.cooldown_seconds,
+        "escalate_after_seconds": breach.escalate_after_seconds,
+    }
+    return {**breach.evidence, "grade": breach.grade, "policy": policy}
 
 
 def _fire(alert: Alert, record: AlertRecord, before: Past, breach: Breach | None = None) -> None:

@@ -55,6 +55,7 @@ def of_verdicts(
             strategy_id=one.strategy_id,
             group=f"strategy:{one.strategy_id}",
             evidence={"status": one.status, "e_value": one.e_value, "coverage": one.coverage},
+            grade=int(one.status == "failed"),
             is_missing=one.status == "insufficient",
             escalate_after_seconds=ESCALATE_SECONDS if one.status != "watch" else None,
         )

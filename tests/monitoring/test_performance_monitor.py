@@ -278,9 +278,18 @@ def test_a_verdict_is_an_alert_that_ends_with_a_better_one(alice, watch):
         observe(standing_breaches.of_verdicts([verdict(status)], at=at, recorded_at=at), at=at)
         return [(one.state, one.severity) for one in Alert.objects.order_by("evaluated_at")]
 
+    def told():
+        return Alert.objects.get().events.filter(kind="worsened").count()
+
     assert say("monitoring", 0) == []
     assert say("watch", 1) == [("firing", "warning")]
     assert say("degraded", 2) == [("firing", "critical")]
+    assert told() == 1
+    say("failed", 2.5)
+    assert (Alert.objects.get().title, told()) == ("Verification: failed", 2)
+    say("failed", 2.6)
+    say("degraded", 2.7)
+    assert (Alert.objects.get().title, told()) == ("Verification: failed", 2)  # easing is not told
     assert say("insufficient", 3) == [("firing", "critical")]
     assert say("verified", 4) == [("resolved", "critical")]
 
