@@ -34,8 +34,9 @@ def around_breach(alert: Alert, *, at: datetime) -> Chart | None:
     mark = min(place - cut.start, len(times) - 1)
     bounds = alert.evidence.get("bounds") or [alert.bound, None, None]
     metric = METRICS[alert.metric]
-    value, bound = (format_value(metric.format, one).text for one in (values[mark], alert.bound))
-    caption = f"{metric.label} was {value} when the limit of {bound} was passed."
+    passed = bounds[0] if bounds[0] is not None else bounds[1]
+    value, bound = (format_value(metric.format, one).text for one in (values[mark], passed))
+    caption = f"{metric.label} was {value} when the first limit, {bound}, was passed."
     return metric_chart(
         alert.metric, times, values, bounds=bounds, marks=[mark], caption=caption, key="metric"
     )

@@ -21,7 +21,6 @@ COLUMNS = (
     Column("bound", "Limit", "ratio"),
     Column("breached_at", "Breached", "age", sort="breached_at"),
     Column("detected_after", "Seen after", "duration"),
-    Column("delivered_at", "Delivered", "age"),
     Column("standing", "State", "status"),
     Column("actions", "Actions"),
 )
@@ -75,6 +74,7 @@ class AlertRow:
     alert: Alert
     value: str
     bound: str
+    said: str
     lasts: timedelta
     is_snoozed: bool
     can_acknowledge: bool
@@ -97,10 +97,17 @@ def alert_rows(alerts: Iterable[Alert], *, at: datetime) -> list[AlertRow]:
 def alert_row(alert: Alert, *, at: datetime) -> AlertRow:
     """Return an alert as a row; fetch its strategy and portfolio with it."""
     is_open = alert.state != Alert.State.RESOLVED
+    value, bound = (shown(alert, one) for one in (alert.value, alert.bound))
+    if alert.value is not None and alert.bound is None:
+        value = f"{METRICS[alert.metric].label} {value}" if alert.metric in METRICS else value
+        said = value
+    else:
+        said = f"{value} against {bound}" if alert.value is not None else ""
     return AlertRow(
         alert=alert,
-        value=shown(alert, alert.value),
-        bound=shown(alert, alert.bound),
+        value=value,
+        bound=bound,
+        said=said,
         lasts=alert.duration(at=at),
         is_snoozed=is_open and alert.is_snoozed(at=at),
         can_acknowledge=is_open and not alert.is_acknowledged,
