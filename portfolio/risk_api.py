@@ -17,7 +17,7 @@ from alphastrat.core.jsonable import jsonable
 from portfolio.api_choice import PortfolioChoice, chosen
 from portfolio.models import Portfolio, RiskLimits
 from portfolio.quant.risk_limits import limits_from
-from portfolio.services import trading_states
+from portfolio.services import portfolio_beta, trading_states
 from portfolio.services.portfolio_performance import Period, attribution, load_performance
 from portfolio.services.risk_metrics import (
     as_json,
@@ -32,6 +32,13 @@ router = Router(tags=["portfolio"])
 
 class PerformanceChoice(PortfolioChoice):
     period: Period = Period.ALL
+
+
+class RiskChoice(PortfolioChoice):
+    """Which portfolio, and what its beta is measured against over how many days."""
+
+    benchmark: str = portfolio_beta.USUAL
+    window: int | None = None
 
 
 class StrategyResultOut(Schema):
@@ -162,11 +169,23 @@ def performance(request: HttpRequest, wanted: Query[PerformanceChoice]) -> dict[
 
 
 @router.get("/risk", response=dict[str, Any], url_name="portfolio_risk")
-def risk(request: HttpRequest, wanted: Query[PortfolioChoice]) -> Any:
-    """Show exposure, heat, limits in use, and value at risk by four methods."""
+def risk(request: HttpRequest, wanted: Query[RiskChoice]) -> Any:
+    """Show exposure, heat, limits in use, value at risk by four methods, and beta."""
     portfolio, at = chosen(request, wanted.portfolio), now()
-    measured = measure_risk(portfolio, at=at)
-    return jsonable(as_json(measured, measure_tail(strategy_weights(portfolio), at=at)))
+    window = portfolio_beta.window_of(wanted.window)
+    tail = measure_tail(strategy_weights(portfolio), at=at)
+    document = as_json(measure_risk(portfolio, at=at), tail) | {"beta": None}
+    if tail is not None:
+        found = portfolio_beta.portfolio_beta(
+            portfolio,
+            tail.returns.dates,
+            tail.portfolio_returns,
+            benchmark=wanted.benchmark,
+            window=window,
+            at=at,
+        )
+        document["beta"] = portfolio_beta.as_json(found)
+    return jsonable(document)
 
 
 @router.get("/limits", response=LimitsOut, url_name="portfolio_limits")

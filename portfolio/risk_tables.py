@@ -47,6 +47,22 @@ TAIL_COLUMNS = (
     Column("es_99_10", "CVaR 99 %, 10 days", "signed_percent"),
     Column("note", "Note"),
 )
+BETA_EXPORTS = tuple(
+    Column(name, name)
+    for name in (
+        "benchmark",
+        "method",
+        "window",
+        "n_days",
+        "first_day",
+        "last_day",
+        "beta",
+        "low",
+        "high",
+        "correlation",
+        "reason",
+    )
+)
 BACKTEST_COLUMNS = (
     Column("method", "Method"),
     Column("confidence", "Confidence", "percent", options={"places": 0}),

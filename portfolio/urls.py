@@ -52,6 +52,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("portfolio/risk/", risk.portfolio_risk, name="risk"),
     path("portfolio/risk/tail/", risk.risk_tail, name="risk-tail"),
+    path("portfolio/risk/beta/", risk.risk_beta, name="risk-beta"),
     path("portfolio/risk/limits/", risk.risk_limits, name="risk-limits"),
     path("portfolio/risk/trading/", risk.portfolio_trading_state, name="trading-state"),
     path(

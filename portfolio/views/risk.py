@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +19,13 @@ from django.views.decorators.http import require_GET, require_POST
 from alphastrat.core import exports, live, previews
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.charts import figure_response
+from alphastrat.core.errors import InvalidInput
 from alphastrat.core.http import PageRequest, render_page
+from alphastrat.quant.types import FloatArray
 from portfolio import risk_charts, risk_tables
 from portfolio.models import Account, Portfolio, RiskLimits, TradingState
 from portfolio.risk_forms import LimitsForm, TradingStateForm, switches
-from portfolio.services import trading_states
+from portfolio.services import portfolio_beta, trading_states
 from portfolio.services.risk_metrics import (
     backtest_tail,
     measure_risk,
@@ -94,11 +98,25 @@ def risk_tail(request: PageRequest) -> HttpResponseBase:
             "contributions": risk_tables.contribution_rows(tail, names),
             "stress_columns": risk_tables.STRESS_COLUMNS,
             "stress_rows": risk_tables.stress_rows(tail, names),
+            **_beta(request, portfolio, tail.returns.dates, tail.portfolio_returns),
         }
         if form := request.GET.get("format"):
             columns = risk_tables.TAIL_COLUMNS
             return exports.table_response(context["tail_rows"], columns, name="tail", form=form)
     return render_page(request, "portfolio/risk_tail.html", "portfolio/_risk_tail.html", context)
+
+
+@login_required
+@require_GET
+def risk_beta(request: PageRequest) -> HttpResponseBase:
+    """Show how much today's weights move with a chosen benchmark."""
+    portfolio = _chosen(request)
+    history = portfolio_beta.todays_returns(strategy_weights(portfolio), at=now())
+    context = {"portfolio": portfolio, **_beta(request, portfolio, *history)}
+    if form := request.GET.get("format"):
+        rows = [portfolio_beta.as_json(context["beta"])]
+        return exports.table_response(rows, risk_tables.BETA_EXPORTS, name="beta", form=form)
+    return render_page(request, "portfolio/risk_beta.html", "portfolio/_risk_beta.html", context)
 
 
 @login_required
@@ -170,6 +188,26 @@ def _change_state(request: PageRequest, subject: Portfolio | Strategy, back: str
     if state == TradingState.ACTIVE and (warning := trading_states.stops_again(subject)):
         messages.warning(request, warning)
     return redirect(back)
+
+
+def _beta(
+    request: PageRequest, portfolio: Portfolio, days: Sequence[date], returns: FloatArray
+) -> dict[str, Any]:
+    try:
+        window = portfolio_beta.window_of(request.GET.get("window"))
+    except InvalidInput as error:
+        raise Http404("This window is not offered.") from error
+    chosen = request.GET.get("benchmark") or portfolio_beta.USUAL
+    found = portfolio_beta.portfolio_beta(
+        portfolio, days, returns, benchmark=chosen, window=window, at=now()
+    )
+    return {
+        "beta": found,
+        "method": portfolio_beta.METHOD,
+        "benchmarks": portfolio_beta.benchmark_choices(),
+        "windows": portfolio_beta.WINDOWS,
+        "forms": exports.FORMS,
+    }
 
 
 def _chosen(request: PageRequest) -> Portfolio:
