@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from alphastrat.core import events, live
 from alphastrat.core.prepared import PreparedStatement
@@ -35,8 +35,14 @@ _STORE = PreparedStatement(
         ON CONFLICT DO NOTHING
         RETURNING strategy_id, instrument_id, closed_at
     )
-    SELECT json_agg(place ORDER BY place)
-    FROM given JOIN stored USING (strategy_id, instrument_id, closed_at)
+    SELECT json_build_array(
+        (
+            SELECT json_agg(place ORDER BY place)
+            FROM given JOIN stored USING (strategy_id, instrument_id, closed_at)
+        ),
+        CASE WHEN ($1->>'can_be_lost')::boolean
+            THEN set_config('synchronous_commit', 'off', true) END
+    )
     """,
 )
 
@@ -63,12 +69,16 @@ def store_signals(given: Sequence[Given], *, at: datetime) -> int:
     """Write signals with one statement, tell of those that were not there yet, and count them.
 
     What a page is told of is recorded in the transaction that stores the signals. Where nobody
-    asks for a trade there is nothing to tell, and the statement is a transaction by itself.
+    asks for a trade there is nothing to tell, and the statement is a transaction by itself. That
+    does not wait for the disk: should the server break down before it is written, the next close
+    finds these bars without signals and gives the same ones.
     """
     if not given:
         return 0
-    with transaction.atomic() if any(one.is_news for one in given) else nullcontext():
-        fresh = [given[place - 1] for place in _insert(given, at=at)]
+    has_news = any(one.is_news for one in given)
+    with transaction.atomic() if has_news else nullcontext():
+        can_be_lost = not connection.in_atomic_block
+        fresh = [given[place - 1] for place in _insert(given, at=at, can_be_lost=can_be_lost)]
         _announce([one for one in fresh if one.is_news])
         if fresh:
             ids = sorted({one.strategy.strategy for one in fresh})
@@ -76,7 +86,7 @@ def store_signals(given: Sequence[Given], *, at: datetime) -> int:
     return len(fresh)
 
 
-def _insert(given: Sequence[Given], *, at: datetime) -> list[int]:
+def _insert(given: Sequence[Given], *, at: datetime, can_be_lost: bool) -> list[int]:
     rows = [
         {
             "strategy_id": one.strategy.strategy,
@@ -91,7 +101,8 @@ def _insert(given: Sequence[Given], *, at: datetime) -> list[int]:
         }
         for one in given
     ]
-    places: list[int] | None = _STORE({"signals": rows, "at": at.isoformat()})
+    document = {"signals": rows, "at": at.isoformat(), "can_be_lost": can_be_lost}
+    places: list[int] | None = _STORE(document)[0]
     return places or []
 
 

@@ -249,3 +249,19 @@ def wait_for_blocked(n_processes: int) -> None:
                 return
         time.sleep(0.1)
     pytest.fail("the processes did not come to store their signals")
+
+
+def test_what_may_be_lost_makes_no_other_transaction_lose_anything(strategy):
+    said = commit_setting()
+    close(sessions()[0])
+    assert StrategySignal.objects.exists()
+    assert commit_setting() == said
+    with transaction.atomic():
+        strategy_engine.generate_signals(Strategy.objects.all(), at=now())
+        assert commit_setting() == said
+
+
+def commit_setting() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        return cursor.fetchone()[0]
