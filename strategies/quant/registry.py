@@ -101,9 +101,9 @@ def register(cls: PluginType) -> PluginType:
     Raises
     ------
     ValueError
-        If the registry is sealed, the key is empty or taken, neither `signals` nor
-        `panel_signals` exists, a parameter is badly declared, or there are more than five free
-        parameters without `parameter_override_reason`.
+        If the registry is sealed, the key is empty or taken, the class is not a frozen dataclass,
+        neither `signals` nor `panel_signals` exists, a parameter is badly declared, or there are
+        more than five free parameters without `parameter_override_reason`.
     """
     _check_class(cls)
     if _staged is not None:
@@ -230,6 +230,12 @@ def is_panel_plugin(strategy: Any) -> bool:
 def _check_class(cls: type[Any]) -> None:
     if not (cls.key and cls.label):
         raise ValueError(f"{cls.__name__} needs a key and a label")
+    settings = getattr(cls, "__dataclass_params__", None)
+    if settings is None or not settings.frozen:
+        raise ValueError(
+            f"{cls.__name__} must be a frozen dataclass: write @dataclass(frozen=True, slots=True) "
+            "under @register, so that nothing of one run can stay for the next"
+        )
     if not (hasattr(cls, "signals") or hasattr(cls, "panel_signals")):
         raise ValueError(f"{cls.__name__} has neither signals() nor panel_signals()")
     n_free = len(free_parameters(cls))

@@ -79,6 +79,7 @@ def test_a_good_file_is_registered_and_built(tmp_path: Path) -> None:
         ("x = 1\n\ny = x / 0\n", 3, "ZeroDivisionError"),
         ("x = 1\n", 0, "no plug-in is registered"),
         (HEAD.replace('"mine"', '"rsi_mean_reversion"') + GOOD, 9, "already registered"),
+        (HEAD.replace("frozen=True", "frozen=False") + GOOD, 9, "must be a frozen dataclass"),
         (HEAD.replace("ClassVar[int] = 5", "ClassVar[int] = 1") + GOOD, 9, "warmup check"),
     ],
 )
