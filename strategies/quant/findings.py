@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
@@ -23,6 +24,8 @@ HIGH_SHARPE, IMPLAUSIBLE_SHARPE = 3.0, 5.0
 TRIPS_PER_PARAMETER = 10
 FLAT_SHARE, IDLE_SHARE = 0.5, 0.25
 COST_MARGIN_BPS = 5.0
+LEAST_DAYS_MISSING, MISSING_SHARE = 10, 0.05
+MOST_NAMED = 5
 
 
 class Severity(StrEnum):
@@ -73,6 +76,10 @@ class Evidence:
         Of the parameter set on its grid.
     break_even_bps : float
         From `monte_carlo.cost_stress`; NaN if unknown, 0 without a profit to take.
+    period : tuple of datetime, optional
+        First and last time that were asked for; bars may cover less.
+    undefined_indicators : mapping of str to sequence of str
+        Indicators without any value, each with the symbols it has none for.
     """
 
     warmup_bars: int = 0
@@ -81,6 +88,34 @@ class Evidence:
     checks: Sequence[CheckResult] = ()
     stability: Stability | None = None
     break_even_bps: float = math.nan
+    period: tuple[datetime, datetime] | None = None
+    undefined_indicators: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def undefined_indicators(
+    indicators: Mapping[str, FloatArray], symbols: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the indicators that are NaN at every bar of an instrument.
+
+    Parameters
+    ----------
+    indicators : mapping of str to ndarray of shape (n_bars, n_instruments)
+        As the strategy computed them.
+    symbols : sequence of str
+        Of the columns.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        The symbols for which each such indicator has no value.
+    """
+    found = {}
+    for name, values in indicators.items():
+        suspect = np.flatnonzero(np.isnan(values[-1])).tolist() if len(values) else []
+        without = [symbols[j] for j in suspect if np.isnan(values[:, j]).all()]
+        if without:
+            found[name] = tuple(without)
+    return found
 
 
 def find_problems(
@@ -110,6 +145,7 @@ def find_problems(
         *_curve(result),
         *_plugin(result, known),
         *_bars(result, panel),
+        *_coverage(panel, known),
         *_cash(result),
     ]
     order = (Severity.CRITICAL, Severity.WARNING, Severity.NOTE)
@@ -257,6 +293,15 @@ def _plugin(result: SimulationResult, known: Evidence) -> Iterator[Finding]:
             f"indicators need {known.warmup_bars}: live they would have had other values.",
             {"available": first + known.bars_before, "needed": known.warmup_bars},
         )
+    for name, symbols in known.undefined_indicators.items():
+        yield Finding(
+            "undefined_indicator",
+            Severity.CRITICAL,
+            f"The indicator {name} has no value at any bar of {_some(symbols)}, so that no signal "
+            "can follow from it. Check its parameters against the number of bars, and the "
+            "columns that it reads: volume may be missing.",
+            {"n_instruments": len(symbols)},
+        )
     if known.stability is not None:
         yield from _grid(known.stability)
 
@@ -283,7 +328,7 @@ def _bars(result: SimulationResult, panel: Panel) -> Iterator[Finding]:
             "gaps_in_positions",
             Severity.WARNING,
             f"{int(is_gap.sum())} bars are missing while a position was held, in "
-            f"{', '.join(symbols[:5])}: stops could not act there.",
+            f"{_some(symbols)}: stops could not act there.",
             {"n_bars": int(is_gap.sum()), "n_instruments": len(symbols)},
         )
     fills = result.fills
@@ -302,6 +347,37 @@ def _bars(result: SimulationResult, panel: Panel) -> Iterator[Finding]:
             f"{n_large} fills are larger than {LARGE_FILL:.0%} of their bar's volume, {words}.",
             {"n_fills": n_large, "largest_share": largest},
         )
+
+
+def _coverage(panel: Panel, known: Evidence) -> Iterator[Finding]:
+    """Compare the bars of each instrument with the period that was asked for."""
+    if known.period is None:
+        return
+    start, end = (pd.Timestamp(at) for at in known.period)
+    tolerated = max(pd.Timedelta(days=LEAST_DAYS_MISSING), MISSING_SHARE * (end - start))
+    late, early = [], []
+    for j, symbol in enumerate(panel.symbols):
+        rows = np.flatnonzero(panel.has_bar[:, j])
+        if not len(rows):
+            continue
+        first, last = panel.index[rows[0]], panel.index[rows[-1]]
+        if first - start > tolerated:
+            late.append(f"{symbol} from {first:%Y-%m-%d}")
+        if end - last > tolerated:
+            early.append(f"{symbol} up to {last:%Y-%m-%d}")
+    if late or early:
+        yield Finding(
+            "partial_coverage",
+            Severity.WARNING,
+            f"There are bars of {_some([*late, *early])} only: the result speaks of less than the "
+            "period that was asked for. Import the rest, or shorten the period.",
+            {"n_late": len(late), "n_early": len(early)},
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMED])
+    return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
 
 
 def _cash(result: SimulationResult) -> Iterator[Finding]:

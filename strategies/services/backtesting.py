@@ -22,6 +22,7 @@ from alphastrat.marketdata.frames import held_series
 from alphastrat.quant.types import FloatArray
 from strategies.models import BacktestRun, StrategyPerformance, StrategyVersion
 from strategies.quant import registry
+from strategies.quant.findings import undefined_indicators
 from strategies.quant.panel import Panel
 from strategies.quant.parameters import parameter_specs
 from strategies.quant.signals import PanelSignals, panel_signals
@@ -62,6 +63,7 @@ class Computed:
     curves: run_archive.Curves
     numbers: dict[str, Any]
     benchmark_numbers: dict[str, float]
+    undefined: dict[str, tuple[str, ...]]
 
 
 @transaction.atomic
@@ -176,6 +178,7 @@ def compute(
         curves=curves,
         numbers=measuring.measure(result, curves, panel),
         benchmark_numbers=measuring.measure_benchmark(curves, periods_per_year=n_periods),
+        undefined=undefined_indicators(signals.indicators, signals.symbols),
     )
 
 
@@ -254,7 +257,11 @@ def _facts(
         "n_bars": int(loaded.panel.has_bar.sum()),
         "periods_per_year": n_periods,
         "findings": find_faults(
-            computed.result, loaded, plugin=run.plugin, warmup_bars=warmup_bars
+            computed.result,
+            loaded,
+            run=run,
+            warmup_bars=warmup_bars,
+            undefined=computed.undefined,
         ),
     }
 

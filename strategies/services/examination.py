@@ -19,6 +19,7 @@ from alphastrat.quant.statistics import (
 )
 from strategies.models import BacktestRun, Sweep
 from strategies.quant import monte_carlo, registry
+from strategies.quant.findings import undefined_indicators
 from strategies.quant.simulator import simulate
 from strategies.services import market, second_engine, specification
 from strategies.services.backtesting import signals_of
@@ -75,8 +76,9 @@ def examine_run(run_id: str, *, report: Report) -> dict[str, Any]:
     findings = find_faults(
         result,
         loaded,
-        plugin=run.plugin,
+        run=run,
         warmup_bars=plan.warmup_bars,
+        undefined=undefined_indicators(signals.indicators, signals.symbols),
         checks=suspicions(registry.build(run.plugin, run.parameters), loaded.history),
         stability=stability_in(sweep, run) if sweep else None,
         break_even_bps=stress.break_even_bps,

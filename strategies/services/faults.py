@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ def find_faults(
     result: SimulationResult,
     loaded: Market,
     *,
-    plugin: str,
+    run: BacktestRun,
     warmup_bars: int,
+    undefined: Mapping[str, Sequence[str]],
     checks: Sequence[CheckResult] = (),
     stability: Stability | None = None,
     break_even_bps: float = math.nan,
@@ -34,10 +35,12 @@ def find_faults(
     evidence = Evidence(
         warmup_bars=warmup_bars,
         bars_before=loaded.offset,
-        n_free_parameters=len(free_parameters(registry.plugin(plugin))),
+        n_free_parameters=len(free_parameters(registry.plugin(run.plugin))),
         checks=checks,
         stability=stability,
         break_even_bps=break_even_bps,
+        period=(run.start_at, run.end_at) if run.start_at else None,
+        undefined_indicators=undefined,
     )
     found = find_problems(result, loaded.panel, evidence=evidence)
     return [jsonable(finding) for finding in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, ClassVar
 
 import pytest
@@ -44,6 +45,30 @@ def test_looking_ahead_is_found_on_the_bars_of_the_run(alice, market, monkeypatc
     assert found["lookahead"]["severity"] == "critical"
     assert "uses the future" in found["lookahead"]["text"]
     assert "implausible_sharpe" in found
+
+
+def test_an_indicator_without_a_value_is_named_at_once_and_after_the_examination(
+    alice, market, monkeypatch
+):
+    @dataclass(frozen=True, slots=True)
+    class Blind(registry.Plugin):
+        key: ClassVar[str] = "blind"
+        label: ClassVar[str] = "Blind"
+        warmup_bars: ClassVar[int] = 1
+
+        def signals(self, bars):
+            nothing = (bars["close"] * float("nan")).to_numpy()
+            return Signals.of(bars, long_entry=nothing > 0, indicators={"mean": nothing})
+
+    monkeypatch.setitem(registry._plugins, "blind", Blind)
+    run = finished_run(alice, plugin="blind", parameters={}, symbols=("KO",))
+    assert "undefined_indicator" in {finding["code"] for finding in run.findings}
+    assert "mean has no value at any bar of KO" in examined(run)["undefined_indicator"]["text"]
+
+
+def test_a_period_beyond_the_bars_is_found(alice, market):
+    run = finished_run(alice, end=date(2031, 1, 1))
+    assert "partial_coverage" in {finding["code"] for finding in run.findings}
 
 
 def test_a_set_on_the_edge_of_its_sweep_is_found(alice, market):

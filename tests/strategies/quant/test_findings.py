@@ -10,7 +10,13 @@ import pytest
 
 from alphastrat.quant.execution import CostModel
 from strategies.quant.checks import CheckName, CheckResult
-from strategies.quant.findings import Evidence, Finding, Severity, find_problems
+from strategies.quant.findings import (
+    Evidence,
+    Finding,
+    Severity,
+    find_problems,
+    undefined_indicators,
+)
 from strategies.quant.overfitting import Stability
 from strategies.quant.panel import Panel
 from strategies.quant.signals import LONG_ENTRY, LONG_EXIT, SHORT_ENTRY, PanelSignals
@@ -166,3 +172,34 @@ def test_findings_come_worst_first() -> None:
     assert ranks == sorted(ranks)
     assert isinstance(found[0].text, str)
     assert pd.Series(ranks).nunique() > 1
+
+
+def test_an_indicator_without_any_value_is_named_with_its_instruments() -> None:
+    nothing, late = np.full((50, 2), np.nan), np.full((50, 2), np.nan)
+    late[-1, :] = 1.0
+    half = np.column_stack([nothing[:, 0], np.ones(50)])
+    undefined = undefined_indicators({"mean": nothing, "late": late, "half": half}, ["A", "B"])
+    assert undefined == {"mean": ("A", "B"), "half": ("A",)}
+    evidence = Evidence(undefined_indicators={"mean": ("A", "B")})
+    finding = _findings(_panel(_waves(50)), {}, evidence=evidence)["undefined_indicator"]
+    assert finding.severity is Severity.CRITICAL
+    assert finding.text.startswith("The indicator mean has no value at any bar of A, B,")
+
+
+def test_a_period_that_the_bars_do_not_cover_is_named() -> None:
+    panel = _panel(_waves(100))
+    start, end = panel.index[0], panel.index[-1]
+
+    def found(**moved: pd.Timedelta) -> dict[str, Finding]:
+        asked = (
+            start - moved.get("before", pd.Timedelta(0)),
+            end + moved.get("after", pd.Timedelta(0)),
+        )
+        return _findings(panel, {}, evidence=Evidence(period=asked))
+
+    days = pd.Timedelta(days=1)
+    assert "partial_coverage" not in found(before=5 * days, after=9 * days)
+    after = found(after=400 * days)["partial_coverage"]
+    assert f"A up to {end:%Y-%m-%d}" in after.text
+    assert (after.evidence["n_late"], after.evidence["n_early"]) == (0, 1)
+    assert f"A from {start:%Y-%m-%d}" in found(before=40 * days)["partial_coverage"].text
