@@ -27,6 +27,7 @@ from portfolio.allocation_api import portfolios_router
 from portfolio.allocation_api import router as allocation_router
 from portfolio.fills_api import accounts_router as trading_accounts_router
 from portfolio.fills_api import router as trading_router
+from portfolio.performance_api import router as performance_router
 from portfolio.rebalancing_api import router as rebalancing_router
 from portfolio.risk_api import router as risk_router
 from strategies.api import plugins_router
@@ -92,5 +93,6 @@ api.add_router("/transports", transports_router)
 api.add_router("/deliveries", deliveries_router)
 api.add_router("/portfolio", allocation_router)
 api.add_router("/portfolios", portfolios_router)
+api.add_router("/portfolio", performance_router)
 api.add_router("/portfolio", risk_router)
 api.add_router("/portfolio", rebalancing_router)

@@ -35,6 +35,14 @@ def equity_words(performance: Performance) -> str:
     return words
 
 
+def compared(performance: Performance, period: Period) -> str:
+    """Say what the benchmark made in a period; nothing where that is not known."""
+    made = performance.benchmark_return(period)
+    if made is None or performance.benchmark is None:
+        return ""
+    return f"{signed_percent(made)} of {performance.benchmark.label}"
+
+
 def equity_preview(performance: Performance) -> Any:
     """Draw the curve for the first response."""
     curves = {"equity": [float(one) for one in performance.equity]}

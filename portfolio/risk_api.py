@@ -1,8 +1,8 @@
-"""JSON API of a portfolio's performance and risk, its limits and its kill switch."""
+"""JSON API of a portfolio's risk, its limits and its kill switch."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -18,7 +18,6 @@ from portfolio.api_choice import PortfolioChoice, chosen
 from portfolio.models import Portfolio, RiskLimits
 from portfolio.quant.risk_limits import limits_from
 from portfolio.services import portfolio_beta, trading_states
-from portfolio.services.portfolio_performance import Period, attribution, load_performance
 from portfolio.services.risk_metrics import (
     as_json,
     measure_risk,
@@ -30,61 +29,11 @@ from strategies.models import Strategy
 router = Router(tags=["portfolio"])
 
 
-class PerformanceChoice(PortfolioChoice):
-    period: Period = Period.ALL
-
-
 class RiskChoice(PortfolioChoice):
     """Which portfolio, and what its beta is measured against over how many days."""
 
     benchmark: str = portfolio_beta.USUAL
     window: int | None = None
-
-
-class StrategyResultOut(Schema):
-    """What one strategy brought; `pnl` of all strategies sums to the portfolio's.
-
-    `left_at` is set where the strategy is no longer a member.
-    """
-
-    strategy_id: UUID
-    name: str
-    left_at: datetime | None
-    pnl: Decimal
-    share: Decimal | None
-    opening: Decimal
-    closing: Decimal
-    net_flow: Decimal
-    realised: Decimal
-    unrealised: Decimal
-    commission: Decimal
-    other: Decimal
-
-
-class SessionOut(Schema):
-    """One session: profit and loss, capital that came or left, and the portfolio after it."""
-
-    day: date
-    pnl: Decimal
-    net_flow: Decimal
-    equity: Decimal
-    session_return: float
-    drawdown: float
-
-
-class PortfolioPerformanceOut(Schema):
-    """A portfolio's result; returns are fractions, losses negative."""
-
-    portfolio_id: UUID
-    name: str
-    period: Period
-    marked_at: datetime | None
-    equity: Decimal | None
-    pnl: Decimal
-    period_return: float | None
-    measures: dict[str, float | None]
-    strategies: list[StrategyResultOut]
-    sessions: list[SessionOut]
 
 
 class TradingStateIn(Schema):
@@ -124,48 +73,6 @@ class LimitsOut(Schema):
     values: dict[str, Decimal | None]
     given: dict[str, Any]
     drawdown_action: str
-
-
-@router.get("/performance", response=PortfolioPerformanceOut, url_name="portfolio_performance")
-def performance(request: HttpRequest, wanted: Query[PerformanceChoice]) -> dict[str, Any]:
-    """Show what a portfolio earned, by session and by strategy."""
-    portfolio = chosen(request, wanted.portfolio)
-    found = load_performance(portfolio)
-    parts = attribution(found, wanted.period)
-    columns = (found.equity, found.returns, found.drawdowns)
-    names = ("pnl", "opening", "closing", "net_flow", "realised", "unrealised", "commission")
-    document: dict[str, Any] = {
-        "portfolio_id": portfolio.pk,
-        "name": portfolio.name,
-        "period": wanted.period,
-        "marked_at": found.marked_at,
-        "equity": found.equity[-1] if found.equity else None,
-        "pnl": parts.total.pnl,
-        "period_return": found.period_return(wanted.period),
-        "measures": found.measures,
-        "strategies": [
-            {name: getattr(line.result, name) for name in (*names, "other")}
-            | {
-                "strategy_id": line.result.key.strategy_id,
-                "name": line.result.key.name,
-                "left_at": line.result.key.left_at,
-                "share": line.share,
-            }
-            for line in parts.lines
-        ],
-        "sessions": [
-            {
-                "day": one.day,
-                "pnl": one.pnl,
-                "net_flow": one.capital,
-                "equity": equity,
-                "session_return": float(gained),
-                "drawdown": float(depth),
-            }
-            for one, equity, gained, depth in zip(found.history.days, *columns, strict=True)
-        ],
-    }
-    return document
 
 
 @router.get("/risk", response=dict[str, Any], url_name="portfolio_risk")

@@ -41,6 +41,8 @@ def configure(options: dict[str, str]) -> None:
                 "django_q": {"level": "WARNING"},
                 "django-q": {"level": "WARNING"},
                 "django.server": {"level": "WARNING"},
+                # Says at length what it keeps of a font.
+                "fontTools": {"level": "WARNING"},
             },
         }
     )

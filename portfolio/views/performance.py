@@ -9,14 +9,15 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404
 from django.http.response import HttpResponseBase
+from django.utils.timezone import now
 from django.views.decorators.http import require_GET
 
 from alphastrat.core import exports, live
 from alphastrat.core.charts import figure_response
-from alphastrat.core.formatting import signed_percent
 from alphastrat.core.http import PageRequest, render_page
 from portfolio import performance_calendar, performance_charts, performance_tables
 from portfolio.models import Portfolio
+from portfolio.performance_report import report_response
 from portfolio.services import benchmarks
 from portfolio.services.instrument_results import by_instrument
 from portfolio.services.portfolio_performance import (
@@ -84,7 +85,7 @@ def _results(request: PageRequest, performance: Performance) -> dict[str, Any]:
                 "label": one.label,
                 "pnl": performance.pnl(one) if performance.days else None,
                 "value": performance.period_return(one),
-                "note": _compared(performance, one),
+                "note": performance_charts.compared(performance, one),
             }
             for one in Period
         ],
@@ -145,13 +146,6 @@ def _calendars(request: PageRequest, performance: Performance) -> dict[str, Any]
     }
 
 
-def _compared(performance: Performance, period: Period) -> str:
-    made = performance.benchmark_return(period)
-    if made is None or performance.benchmark is None:
-        return ""
-    return f"{signed_percent(made).text} of {performance.benchmark.label}"
-
-
 def _benchmark(request: PageRequest) -> str:
     """Return what `?benchmark=` asks for; the portfolio's instruments where it asks for nothing."""
     return request.GET.get("benchmark", "") or benchmarks.UNIVERSE
@@ -175,6 +169,8 @@ def _performance(request: PageRequest, portfolio: Portfolio) -> Performance:
 def _export(request: PageRequest, performance: Performance, *, form: str) -> HttpResponseBase:
     rows: Any
     table, period = request.GET.get("table", "attribution"), _period(request)
+    if form == "pdf":
+        return report_response(performance, period, at=now())
     if table == "sessions":
         rows, columns = performance_tables.sessions(performance), performance_tables.SESSION_COLUMNS
     elif table == "instruments":
