@@ -9,8 +9,10 @@ from uuid import UUID
 
 from django.urls import reverse
 from ninja import Field, Schema
+from pydantic import ConfigDict
 
 from strategies.models import BacktestRun, LifecycleState, RunStatus, Strategy, StrategyVersion
+from strategies.services.lifecycle import StrategyDraft
 from strategies.services.specification import UNIVERSE, Specification
 
 
@@ -61,7 +63,13 @@ class RejectedPluginOut(Schema):
     message: str
 
 
-class TermsIn(Schema):
+class Exact(Schema):
+    """What is asked for; a field that is not known is refused, because it may be misspelt."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TermsIn(Exact):
     """Exits and sizing; omitted ones do nothing."""
 
     exit_rules: dict[str, float | None] = Field(default_factory=dict)
@@ -94,7 +102,7 @@ class BacktestIn(PeriodIn):
         return Specification(**self.model_dump())
 
 
-class StrategyBacktestIn(Schema):
+class StrategyBacktestIn(Exact):
     """A backtest of the current version of a strategy."""
 
     start: date
@@ -213,6 +221,24 @@ class StrategyIn(TermsIn):
     parameters: dict[str, int | float | bool | str] = Field(default_factory=dict)
     symbols: list[str]
     timeframe: str = "1d"
+
+
+class StrategyChangeIn(StrategyIn):
+    """What a strategy is to become; `expected_version` is the one that was looked at."""
+
+    expected_version: int
+    reason: str = Field("", max_length=300, description="Shown in the version history.")
+
+    def draft(self) -> StrategyDraft:
+        """Return the content of the next version, unchecked."""
+        return StrategyDraft(**self.model_dump(exclude={"expected_version", "reason"}))
+
+
+class MoveIn(Exact):
+    """A step of the lifecycle; a reason overrules a gate that would refuse it."""
+
+    state: LifecycleState
+    reason: str = Field("", max_length=300)
 
 
 class VersionOut(Schema):

@@ -21,7 +21,7 @@ from alphastrat.core.pagination import paged
 from alphastrat.core.schemas import JobOut
 from strategies.models import Sweep, WalkForward
 from strategies.models.search import Search, SearchStatus
-from strategies.schemas import BacktestIn
+from strategies.schemas import BacktestIn, Exact
 from strategies.services import searching, sweeps, walk_forwards
 from strategies.services.specification import Specification
 from strategies.services.studies import discard
@@ -34,7 +34,7 @@ walk_forwards_router = Router(tags=["walk-forwards"])
 sweeps_router = Router(tags=["sweeps"])
 
 
-class RangeIn(Schema):
+class RangeIn(Exact):
     """The values of one axis: a range with its ends, or the values themselves."""
 
     low: float | None = None

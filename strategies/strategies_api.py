@@ -16,9 +16,21 @@ from alphastrat.core.pagination import paged
 from alphastrat.core.schemas import JobOut
 from strategies.models import LifecycleState, Strategy, StrategyVersion
 from strategies.models.strategy import StrategyQuerySet
-from strategies.schemas import StrategyBacktestIn, StrategyIn, StrategyOut, VersionOut
+from strategies.schemas import (
+    MoveIn,
+    StrategyBacktestIn,
+    StrategyChangeIn,
+    StrategyIn,
+    StrategyOut,
+    VersionOut,
+)
 from strategies.services.backtesting import request_backtest
-from strategies.services.lifecycle import StrategyDraft, create_strategy
+from strategies.services.lifecycle import (
+    StrategyDraft,
+    change_strategy,
+    create_strategy,
+    move_strategy,
+)
 from strategies.services.specification import of_version
 from strategies.signals_api import router as signals_router
 
@@ -50,6 +62,28 @@ def create(request: HttpRequest, draft: StrategyIn) -> Status[Strategy]:
 @router.get("/{uuid:strategy_id}", response=StrategyOut, url_name="get_strategy")
 def get_strategy(request: HttpRequest, strategy_id: UUID) -> Strategy:
     """Show a strategy."""
+    return _strategy(request, strategy_id)
+
+
+@router.put("/{uuid:strategy_id}", response=StrategyOut, url_name="change_strategy")
+def change(request: HttpRequest, strategy_id: UUID, wanted: StrategyChangeIn) -> Strategy:
+    """Change a strategy: a new version, unless nothing of a version was changed."""
+    strategy = _strategy(request, strategy_id)
+    change_strategy(
+        strategy,
+        wanted.draft(),
+        by=request.user,
+        reason=wanted.reason,
+        expected_version=wanted.expected_version,
+    )
+    return _strategy(request, strategy_id)
+
+
+@router.post("/{uuid:strategy_id}/state", response=StrategyOut, url_name="move_strategy")
+def move(request: HttpRequest, strategy_id: UUID, wanted: MoveIn) -> Strategy:
+    """Move a strategy along its lifecycle; 409 where there is no such step or a gate refuses."""
+    strategy = _strategy(request, strategy_id)
+    move_strategy(strategy, wanted.state, at=now(), reason=wanted.reason)
     return _strategy(request, strategy_id)
 
 

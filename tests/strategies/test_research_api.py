@@ -158,3 +158,38 @@ def test_the_list_costs_the_same_however_many_runs_it_holds(
     # token with its user, count, page
     with django_assert_num_queries(3):
         client.get(f"{API}/backtests", headers=headers)
+
+
+def test_a_strategy_is_changed_and_moved_along_its_lifecycle(client, headers, alice, market):
+    strategy = make_strategy(alice, name="Cola", symbols=["KO"])
+    path = f"{API}/strategies/{strategy.pk}"
+    wanted = {
+        "name": "Cola",
+        "plugin": "rsi_mean_reversion",
+        "parameters": {"period": 10},
+        "symbols": ["KO"],
+        "expected_version": 1,
+        "reason": "Faster",
+    }
+    changed = client.put(path, wanted, "application/json", headers=headers)
+    assert (changed.status_code, changed.json()["version"]) == (200, 2)
+    assert client.get(f"{path}/versions", headers=headers).json()["items"][0]["reason"] == "Faster"
+    late = client.put(path, wanted, "application/json", headers=headers)
+    assert late.status_code == 409
+    moved = client.post(
+        f"{path}/state",
+        {"state": "validated", "reason": "Looked at"},
+        "application/json",
+        headers=headers,
+    )
+    assert (moved.status_code, moved.json()["state"]) == (200, "validated")
+    nowhere = client.post(f"{path}/state", {"state": "live"}, "application/json", headers=headers)
+    assert nowhere.status_code == 409
+
+
+@pytest.mark.parametrize("path", ["backtests", "sweeps", "walk-forwards"])
+def test_a_field_that_is_not_known_is_refused(client, headers, market, path):
+    space = {} if path == "backtests" else {"space": {"period": {"values": [5, 9]}}}
+    wanted = body(exits={"stop_loss": 0.05}, **space)
+    answer = client.post(f"{API}/{path}", wanted, "application/json", headers=headers)
+    assert (answer.status_code, set(answer.json()["fields"])) == (422, {"exits"})
