@@ -12,7 +12,7 @@ import numpy as np
 
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray
 from monitoring.quant import budget as budgets
-from monitoring.quant import detectors, status
+from monitoring.quant import status
 from monitoring.quant.control_charts import LIMIT, SLACK, cusum
 from monitoring.quant.degradation import Assessment
 from monitoring.quant.divergence import KIND_WORDS, REASON_WORDS
@@ -350,24 +350,6 @@ class Judgement:
             state = CheckState.STALE if self._is_stale[i] else CheckState.PASS
         text = f"The newest bar closed {_number(value, 1)} days ago"
         return _check("freshness", state, value, math.nan, math.nan, "days", None, text)
-
-
-def expected_delay_bars(sharpe_floor: float, *, loss: float) -> float:
-    """Return about how many bars it takes to find that a share of the edge is lost.
-
-    Parameters
-    ----------
-    sharpe_floor : float
-        Promised Sharpe ratio per bar.
-    loss : float
-        Share of it that is lost.
-
-    Returns
-    -------
-    float
-        Bars until the evidence reaches 20; infinite for no edge.
-    """
-    return detectors.expected_delay(status.DEGRADED_E, max(sharpe_floor, 0.0) * loss)
 
 
 def _live_columns(live: LiveObservations, found: Assessment) -> dict[str, list[float]]:

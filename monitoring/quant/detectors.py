@@ -6,8 +6,6 @@ makes an e-process and an e-detector of them. A factor never uses what came afte
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from alphastrat.quant.types import FloatArray, IntArray
@@ -197,34 +195,6 @@ def variance_cusum(standardised: FloatArray, *, slack: float = VOLATILITY_SLACK)
     result = np.zeros(values.shape)
     _variance_cusum(values, slack, result)
     return result
-
-
-def expected_delay(threshold: float, shift: float) -> float:
-    r"""Return the observations after which evidence is expected to reach a threshold.
-
-    .. math:: \ln A \Big/ \max_\lambda E[\ln f_\lambda(z)], \qquad z \sim N(-\theta, 1)
-
-    Parameters
-    ----------
-    threshold : float
-        Level A, > 1.
-    shift : float
-        Loss of mean per observation in deviations, >= 0.
-
-    Returns
-    -------
-    float
-        Infinite for a shift too small for any alternative of the grid.
-
-    References
-    ----------
-    .. [1] Lorden (1971), "Procedures for reacting to a change in distribution", Annals of
-       Mathematical Statistics 42(6): the delay is ln A over the divergence.
-    """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    growth = (weights / math.sqrt(2 * math.pi)) @ catoni_log_factors(nodes - shift)
-    best = float(growth.max())
-    return math.log(threshold) / best if best > 0 else math.inf
 
 
 @compiled

@@ -214,13 +214,6 @@ def test_healthy_strategies_rarely_show_evidence_within_a_year(tails):
     assert share <= 0.02
 
 
-def test_the_expected_delay_is_that_of_a_small_shift():
-    # For small shifts the divergence is half the square of the shift, over the bound 1.15.
-    expected = 1.15 * math.log(1_000) / 0.005
-    assert detectors.expected_delay(1_000, 0.1) == pytest.approx(expected, rel=0.03)
-    assert detectors.expected_delay(1_000, 0.0) == math.inf
-
-
 def test_standardising_never_looks_ahead():
     values = np.random.default_rng(4).standard_normal((1, 50))
     whole = detectors.standardise(
