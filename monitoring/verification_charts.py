@@ -9,7 +9,7 @@ import numpy as np
 
 from alphastrat.core import charts
 from alphastrat.core.charts import Chart, Figure, Panel
-from alphastrat.core.formatting import percent, signed_percent
+from alphastrat.core.formatting import basis_points, percent, signed_percent
 from alphastrat.quant.types import FloatArray
 from monitoring.quant import budget, status
 from monitoring.quant.cone import BANDS, LEVELS
@@ -177,11 +177,11 @@ def drift(found: Examined) -> Chart:
 
 def overlay(gap: ExplainedGap) -> Chart:
     """Draw the live account over its shadow, and the difference below."""
-    times, difference = list(gap.times), (gap.live - gap.shadow) * 1e4
+    times, difference = list(gap.times), _cleared((gap.live - gap.shadow) * 1e4)
     caption = (
         f"Live {signed_percent(gap.live[-1] - 1)}, the same version on the same bars "
-        f"{signed_percent(gap.shadow[-1] - 1)}: a gap of {gap.ledger.gap_bps:+.1f} bp."
-    ).replace("-", "−")
+        f"{signed_percent(gap.shadow[-1] - 1)}: a gap of {basis_points(gap.ledger.gap_bps)}."
+    )
 
     def draw() -> Figure:
         traces = [
@@ -207,17 +207,16 @@ def overlay(gap: ExplainedGap) -> Chart:
 
 
 def waterfall(gap: ExplainedGap) -> Chart:
-    """Draw how the causes add up from the shadow's return to the live one."""
-    labels = ["Shadow", *(one["label"] for one in gap.causes), "Live"]
-    values = [gap.ledger.shadow_bps, *(one["bps"] for one in gap.causes), gap.ledger.live_bps]
-    largest = max(gap.causes, key=lambda one: abs(one["bps"]))
-    caption = (
-        f"The largest cause is {largest['label'].lower()} with {largest['bps']:+.1f} bp; "
-        f"{abs(gap.causes[-1]['bps']):.1f} bp stay unexplained."
-    ).replace("-", "−")
+    """Draw how the causes add up to the gap between the shadow's return and the live one."""
+    labels = [*(one["label"] for one in gap.causes), "Gap"]
+    values = [*(one["bps"] for one in gap.causes), gap.ledger.gap_bps]
+    unexplained = basis_points(abs(gap.causes[-1]["bps"]))
+    caption = f"{gap.largest_cause}; {unexplained} stay unexplained."
 
     def draw() -> Figure:
-        trace = charts.waterfall(labels, values, name="bp", totals=("Shadow", "Live"))
+        trace = charts.waterfall(
+            labels, _cleared(np.array(values)).tolist(), name="bp", totals=("Gap",)
+        )
         return charts.figure(
             [trace], panels=(Panel("bp", "ratio"),), summary=caption, time_axis=False, legend=False
         )
@@ -236,6 +235,11 @@ def waterfall(gap: ExplainedGap) -> Chart:
 
 EXAMINED = {"envelope": envelope, "evidence": evidence, "fills": fills, "drift": drift}
 EXPLAINED = {"overlay": overlay, "waterfall": waterfall}
+
+
+def _cleared(bps: FloatArray) -> FloatArray:
+    """Return basis points without what is only rounding, which an axis would blow up."""
+    return np.round(bps, 2) + 0.0
 
 
 def _cone_rows(found: Examined, position: Any) -> dict[Any, FloatArray]:

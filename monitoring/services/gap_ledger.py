@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alphastrat.core.errors import NotEnoughData
+from alphastrat.core.formatting import basis_points
 from alphastrat.quant.types import FloatArray
 from monitoring.models import Shadow
 from monitoring.quant.gaps import (
@@ -27,6 +28,8 @@ from portfolio.models import Account, EquityPoint
 from strategies.models import Strategy
 from strategies.services import run_archive
 
+# A cause below this is rounding.
+LEAST_BPS = 0.05
 CAUSE_LABELS = {
     Cause.MISSED: "Missed fills",
     Cause.EXTRA: "Extra fills",
@@ -91,6 +94,14 @@ class ExplainedGap:
             {"cause": cause.value, "label": CAUSE_LABELS[cause], "bps": self.ledger.bps[cause]}
             for cause in Cause
         ]
+
+    @property
+    def largest_cause(self) -> str:
+        """What most of the gap is put down to, in words."""
+        largest = max(self.causes, key=lambda one: abs(one["bps"]))
+        if abs(largest["bps"]) < LEAST_BPS:
+            return "Every fill is as the model has it"
+        return f"Mostly {largest['label'].lower()}, {basis_points(largest['bps'])}"
 
 
 def explain(strategy: Strategy) -> ExplainedGap:
