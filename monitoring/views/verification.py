@@ -30,9 +30,11 @@ from monitoring.services import (
     expectations,
     gap_ledger,
     lifecycle_gates,
+    live_parts,
     performance_validator,
     signal_divergence,
 )
+from monitoring.services.performance_validator import Examined
 from monitoring.verification_charts import EXAMINED, EXPLAINED
 from monitoring.verification_forms import OverruleForm, VerificationFilter, VerificationSettings
 from monitoring.verification_receivers import verify_now
@@ -105,6 +107,14 @@ DIVERGENCE_EXPORTS = tuple(
         *("time", "symbol", "kind", "live", "live_strength", "again", "again_strength"),
         "reason",
     )
+)
+PART_COLUMNS = (
+    Column("label", "Part"),
+    Column("meaning", "Difference"),
+    Column("before", "From", "signed_percent"),
+    Column("after", "To", "signed_percent"),
+    Column("difference", "Moved by", "signed_points"),
+    Column("state", "Checks", "status"),
 )
 CAUSE_COLUMNS = (
     Column("label", "Cause"),
@@ -210,11 +220,20 @@ def verification_summary(request: PageRequest, strategy_id: UUID) -> HttpRespons
     strategy = _strategy(request, strategy_id)
     verification = Verification.objects.filter(strategy=strategy).first()
     page = "monitoring/_verification_summary.html"
-    context = {
+    context: dict[str, Any] = {
         "strategy": strategy,
         "verification": verification,
         "e_text": evidence_text(verification.e_value if verification else None),
     }
+    found = performance_validator.examine(strategy.pk, at=now())
+    if len(found.times):
+        context |= {
+            "began": found.times[0],
+            "figures": live_parts.live_figures(found),
+            "chart": EXAMINED["envelope"](found),
+            "gap": _gap(strategy),
+            **_parts_context(found),
+        }
     return render_page(request, page, page, context)
 
 
@@ -253,7 +272,11 @@ def verification_delays(request: PageRequest, strategy_id: UUID) -> HttpResponse
     if expectation is not None and asked is not None:
         found = detection.sensitivity(expectation, budget=asked)
     page = "monitoring/_verification_delays.html"
-    context = {"sensitivity": found, "expectation": expectation}
+    context = {
+        "sensitivity": found,
+        "expectation": expectation,
+        "n_counted": len(performance_validator.examine(strategy.pk, at=now()).times),
+    }
     return render_page(request, page, page, context)
 
 
@@ -379,6 +402,7 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
         "signals": found.signals,
         "signal_facts": signal_divergence.facts(found.signals),
         "charts": [draw(found) for draw in EXAMINED.values()],
+        **_parts_context(found),
         "percentile": verification.metrics.get("percentile"),
         "expectation": expectation,
         "source": (expectation.walk_forward or expectation.run) if expectation else None,
@@ -390,6 +414,17 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
         "coverage": verification.coverage,
         "e_text": evidence_text(verification.e_value),
     }
+
+
+def _parts_context(found: Examined) -> dict[str, Any]:
+    return {"moved": live_parts.live_parts(found), "part_columns": PART_COLUMNS}
+
+
+def _gap(strategy: Strategy) -> gap_ledger.ExplainedGap | None:
+    try:
+        return gap_ledger.explain(strategy)
+    except NotEnoughData:
+        return None
 
 
 def _row(verification: Verification) -> dict[str, Any]:

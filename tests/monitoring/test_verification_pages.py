@@ -12,7 +12,8 @@ from django.urls import reverse
 from alphastrat.core import jobs
 from alphastrat.core.models import Job
 from monitoring.models import Expectation, Verification, VerificationTransition
-from monitoring.services import performance_validator
+from monitoring.services import detection, performance_validator
+from monitoring.services.detection import Delay, Sensitivity
 from portfolio.models import Account
 from tests.factories import bearer, make_token, make_user, signed_in
 from tests.monitoring.verification_builders import (
@@ -284,3 +285,22 @@ def test_the_list_costs_the_same_however_long_it_is(alice, django_assert_num_que
             client.get(reverse("monitoring:verification"))
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+def test_the_page_of_a_strategy_says_live_beside_the_promise_and_which_part_moved(judged, alice):
+    client = signed_in(alice)
+    text = client.get(page("verification-summary", judged)).content.decode()
+    for words in ("Live return", "Promised", "Live drawdown", "Place in the envelope", "Execution"):
+        assert words in text
+    assert "Which part moved" in text
+    assert "Which part moved" in client.get(page("verification-detail", judged)).content.decode()
+
+
+def test_the_delays_say_how_much_evidence_is_possible_yet(judged, alice, monkeypatch):
+    client = signed_in(alice)
+    delays = (Delay("Half of the edge", 0.5, None, None, None), Delay("All", 1.0, 10.0, 20.0, 0.1))
+    found = Sensitivity(0.5, 100.0, 0.8, delays)
+    monkeypatch.setattr(detection, "sensitivity", lambda *_args, **_options: found)
+    asked = {"false_alarms_per_year": "0.5"}
+    text = client.get(page("verification-delays", judged), asked).content.decode()
+    assert "bars so far: all would probably show by now; half of the edge cannot be" in text
