@@ -13,6 +13,8 @@ class PortfolioConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only once every app is loaded.
+        from auditlog.registry import auditlog
+
         from alphastrat.core.doctor import add_check
         from portfolio import (  # noqa: F401 - subscribe
             allocation_receivers,
@@ -21,5 +23,13 @@ class PortfolioConfig(AppConfig):
             risk_receivers,
         )
         from portfolio.brokers import alpaca, external, paper  # noqa: F401 - register
+        from portfolio.models import Portfolio, RiskLimits
+        from portfolio.signal_orders import OrderAddition
+        from strategies.services import signal_additions
 
+        signal_additions.register(OrderAddition())
         add_check(doctor.broker_credentials)
+        # Capital and trading states have records of their own.
+        states = ["reserve", "trading_state", "state_reason", "state_changed_at"]
+        auditlog.register(Portfolio, exclude_fields=[*states, "keeps_protection", "updated_at"])
+        auditlog.register(RiskLimits, exclude_fields=["updated_at"])

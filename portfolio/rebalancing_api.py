@@ -17,6 +17,7 @@ from alphastrat.core.jsonable import jsonable
 from alphastrat.core.pagination import paged
 from portfolio.api_choice import PortfolioChoice, chosen
 from portfolio.models import Portfolio, Rebalance
+from portfolio.quant.rebalance_policies import Trigger
 from portfolio.rebalancing_tables import laboratory_rows, trigger_rows
 from portfolio.services import rebalancing
 from portfolio.services.laboratory import run_laboratory
@@ -24,6 +25,7 @@ from portfolio.services.portfolio_state import returns_of, take_snapshot
 from portfolio.services.rebalance_settings import settings_of
 
 router = Router(tags=["portfolio"])
+TriggerName = Literal["calendar", "band", "risk", "sharpe", "volatility", "status"]
 
 
 class RebalanceTradeOut(Schema):
@@ -84,6 +86,12 @@ class TriggersIn(Schema):
     """Rebalancing settings by name; what is left out gets its default."""
 
     settings: dict[str, Any]
+
+
+class SwitchIn(Schema):
+    """Whether a trigger may ask; its bounds are kept while it is off."""
+
+    is_on: bool
 
 
 class TriggersOut(Schema):
@@ -150,6 +158,16 @@ def set_triggers(request: HttpRequest, wanted: Query[PortfolioChoice], given: Tr
     portfolio = chosen(request, wanted.portfolio)
     rebalancing.set_settings(portfolio, given.settings)
     return _triggers(portfolio)
+
+
+@router.post("/triggers/{trigger}", response=TriggersOut, url_name="switch_portfolio_trigger")
+def switch_trigger(
+    request: HttpRequest, trigger: TriggerName, wanted: Query[PortfolioChoice], given: SwitchIn
+) -> Any:
+    """Switch one trigger on or off, at once."""
+    portfolio = chosen(request, wanted.portfolio)
+    rebalancing.switch_trigger(portfolio, Trigger(trigger), is_on=given.is_on)
+    return _triggers(chosen(request, portfolio.pk))
 
 
 @router.get("/laboratory", response=list[dict[str, Any]], url_name="trigger_laboratory")

@@ -9,7 +9,7 @@ from django import forms
 from alphastrat.core.errors import AlphaStratError
 from portfolio.percent_fields import PercentField
 from portfolio.quant.rebalance_policies import Calendar, Destination
-from portfolio.services.rebalance_settings import RebalanceSettings, settings_of
+from portfolio.services.rebalance_settings import USUAL, RebalanceSettings, settings_of
 
 # Switch, and the value it switches: without the switch the value is not used.
 SWITCHES = {
@@ -17,8 +17,8 @@ SWITCHES = {
     "relative": "is_relative",
     "risk_band": "is_risk",
     "sharpe_share": "is_sharpe",
+    "volatility_high": "is_volatility",
 }
-USUAL = {"absolute": 0.05, "relative": 0.25, "risk_band": 0.25, "sharpe_share": 0.8}
 
 
 class TriggerFields(forms.Form):
@@ -41,6 +41,17 @@ class TriggerFields(forms.Form):
     sharpe_share = PercentField(label="Share of the target ratio", min_value=1, max_value=100)
     target_sharpe = forms.FloatField(label="Target Sharpe ratio", min_value=0.01, max_value=10)
     sharpe_window = forms.IntegerField(label="Measured over", min_value=20, max_value=1000)
+    is_volatility = forms.BooleanField(
+        label="Volatility far from its long-run level", required=False
+    )
+    volatility_high = PercentField(
+        label="Turbulent above this share of it", min_value=101, max_value=1000
+    )
+    volatility_low = PercentField(label="Calm below", min_value=0, max_value=99)
+    volatility_window = forms.IntegerField(
+        label="Realised volatility over", min_value=5, max_value=250
+    )
+    volatility_long = forms.IntegerField(label="Long run", min_value=15, max_value=2500)
     on_status = forms.BooleanField(
         label="A strategy is degraded, suspended or retired", required=False
     )
@@ -72,10 +83,10 @@ class TriggerFields(forms.Form):
     def values(self) -> dict[str, Any]:
         """Return the settings as they are stored."""
         values = {name: self.cleaned_data[name] for name in TriggerFields.base_fields}
-        for name, switch in SWITCHES.items():
-            if not values.pop(switch):
-                values[name] = None
-        return values
+        paused = {name: values[name] for name, switch in SWITCHES.items() if not values.pop(switch)}
+        # Of the two bands, the switch of the page brings back the absolute one.
+        kept = {name: value for name, value in paused.items() if name != "relative"}
+        return values | dict.fromkeys(paused) | {"paused": kept}
 
 
 class RebalanceForm(TriggerFields):
@@ -90,5 +101,6 @@ def initial_of(settings: RebalanceSettings) -> dict[str, Any]:
     values = settings.as_json()
     for name, switch in SWITCHES.items():
         values[switch] = values[name] is not None
-        values[name] = USUAL[name] if values[name] is None else values[name]
+        if values[name] is None:
+            values[name] = values["paused"].get(name, USUAL[name])
     return values

@@ -18,6 +18,7 @@ TRIGGERS = {
     Trigger.BAND: "Weight off its target",
     Trigger.RISK: "Share of risk off",
     Trigger.SHARPE: "Sharpe ratio below target",
+    Trigger.VOLATILITY: "Volatility regime changes",
     Trigger.STATUS: "Degraded or suspended strategies",
     Trigger.MANUAL: "By hand",
 }
@@ -33,6 +34,7 @@ TRIGGER_COLUMNS = (
     Column("value", "Now"),
     Column("limit", "Asks at"),
     Column("status", "State", "status"),
+    Column("is_on", "Switch"),
 )
 DRIFT_COLUMNS = (
     Column("name", "Strategy", link="href"),
@@ -91,7 +93,8 @@ def trigger_rows(readings: list[Reading]) -> list[dict[str, Any]]:
             "trigger": reading.trigger,
             "label": TRIGGERS[reading.trigger],
             "value": _written(reading.trigger, reading.value),
-            "limit": _written(reading.trigger, reading.limit) if reading.is_on else "",
+            "limit": _asks_at(reading),
+            "is_on": reading.is_on,
             "status": "firing" if reading.is_due else "ok" if reading.is_on else "disabled",
         }
         for reading in readings
@@ -155,11 +158,20 @@ def _note(line: Any) -> str:
     return "" if line.scale == 1.0 else "Target cut: degraded or suspended"
 
 
+def _asks_at(reading: Reading) -> str:
+    if not reading.is_on:
+        return ""
+    written = _written(reading.trigger, reading.limit)
+    if reading.low is None:
+        return written
+    return f"Outside {_written(reading.trigger, reading.low)} to {written}"
+
+
 def _written(trigger: Trigger, value: float | None) -> str:
     if value is None:
         return "Not known" if trigger is not Trigger.CALENDAR else ""
     if trigger is Trigger.BAND:
         return f"{value * 100:.2f} points"
-    if trigger is Trigger.RISK:
+    if trigger in (Trigger.RISK, Trigger.VOLATILITY):
         return f"{value * 100:.0f} %"
     return ratio(value).text if trigger is Trigger.SHARPE else f"{value:.0f}"

@@ -69,6 +69,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="rebalancing-settings",
     ),
     path(
+        "portfolio/rebalancing/triggers/<slug:trigger>/",
+        rebalancing.trigger_switch,
+        name="trigger-switch",
+    ),
+    path(
         "portfolio/rebalancing/laboratory/",
         rebalancing.rebalancing_laboratory,
         name="rebalancing-laboratory",

@@ -19,6 +19,7 @@ from portfolio.quant.rebalancing import (
     relative_band,
     risk_drift,
     to_edge,
+    volatility_regime,
 )
 
 
@@ -46,6 +47,7 @@ class Trigger(StrEnum):
     BAND = "band"
     RISK = "risk"
     SHARPE = "sharpe"
+    VOLATILITY = "volatility"
     STATUS = "status"
     MANUAL = "manual"
 
@@ -72,6 +74,13 @@ class RebalancePolicy:
         Share of the target Sharpe ratio below which the portfolio is rebalanced.
     sharpe_window : int
         Bars the Sharpe ratio is measured over.
+    volatility_high : float or None
+        Ratio of realised volatility to its long-run level above which the regime is turbulent.
+        The portfolio is rebalanced when the regime is another one than at the last rebalance.
+    volatility_low : float
+        The ratio below which it is calm; 0: never.
+    volatility_window, volatility_long : int
+        Bars of the realised volatility, and of its long-run level.
     on_status : bool
         Whether a strategy that is degraded or suspended asks for a rebalance.
     destination : Destination
@@ -88,17 +97,31 @@ class RebalancePolicy:
     risk_band: float | None = None
     sharpe_share: float | None = None
     sharpe_window: int = 63
+    volatility_high: float | None = None
+    volatility_low: float = 0.5
+    volatility_window: int = 21
+    volatility_long: int = 252
     on_status: bool = True
     destination: Destination = Destination.TARGET
     rest_bars: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("absolute", "relative", "risk_band", "sharpe_share"):
+        for name in ("absolute", "relative", "risk_band", "sharpe_share", "volatility_high"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive, was {value}")
         if self.sharpe_window < 20 or self.rest_bars < 0:
             raise ValueError(f"{self.sharpe_window} or {self.rest_bars} bars are too few")
+        if not 5 <= self.volatility_window <= self.volatility_long / 3:
+            raise ValueError(
+                f"a volatility needs at least 5 bars and three times as many for its long-run "
+                f"level, were {self.volatility_window} and {self.volatility_long}"
+            )
+        if not 0 <= self.volatility_low < (self.volatility_high or math.inf):
+            raise ValueError(
+                f"a calm regime lies below a turbulent one, were {self.volatility_low} and "
+                f"{self.volatility_high}"
+            )
 
     def half_widths(self, targets: FloatArray, *, cost: float) -> FloatArray:
         """Return the tightest band of every target.
@@ -146,6 +169,7 @@ CANDIDATES: dict[str, RebalancePolicy] = {
         is_cost_aware=True, destination=Destination.EDGE
     ),
     "Sharpe below 80 % of target": RebalancePolicy(sharpe_share=0.8, rest_bars=20),
+    "Volatility regime changes": RebalancePolicy(volatility_high=1.5, rest_bars=5),
 }
 
 
@@ -161,6 +185,8 @@ class PortfolioState:
         Of returns per bar; None where it is not known.
     sharpe, target_sharpe : float or None
         Annual, over the policy's window, and what was aimed at.
+    volatility_ratio, ratio_before : float or None
+        Realised volatility over its long-run level, now and at the last rebalance.
     n_inactive : int
         Strategies with capital that are degraded, suspended or retired.
     last_rebalanced_on : date or None
@@ -174,6 +200,8 @@ class PortfolioState:
     covariance: FloatArray | None = None
     sharpe: float | None = None
     target_sharpe: float | None = None
+    volatility_ratio: float | None = None
+    ratio_before: float | None = None
     n_inactive: int = 0
     last_rebalanced_on: date | None = None
     bars_since: int | None = None
@@ -190,7 +218,9 @@ class Reading:
     is_on, is_due : bool
         Whether the policy uses it, and whether it asks for a rebalance.
     value, limit : float or None
-        What it measures and where it asks: a fraction, or a Sharpe ratio.
+        What it measures and where it asks: a fraction, or a Sharpe or volatility ratio.
+    low : float or None
+        The lower bound of a measure that has two.
     """
 
     trigger: Trigger
@@ -198,6 +228,7 @@ class Reading:
     is_due: bool
     value: float | None
     limit: float | None
+    low: float | None = None
 
 
 def calendar_closes(days: Sequence[date], calendar: Calendar) -> BoolArray:
@@ -250,6 +281,7 @@ def readings(
         _band_reading(policy, state, cost),
         _risk_reading(policy, state),
         _sharpe_reading(policy, state),
+        _volatility_reading(policy, state),
     ]
     if rests:
         found = [replace(reading, is_due=False) for reading in found]
@@ -324,6 +356,20 @@ def _sharpe_reading(policy: RebalancePolicy, state: PortfolioState) -> Reading:
     limit = share * target if share is not None and target is not None and target > 0 else None
     is_due = limit is not None and state.sharpe is not None and state.sharpe < limit
     return Reading(Trigger.SHARPE, share is not None, is_due, state.sharpe, limit)
+
+
+def _volatility_reading(policy: RebalancePolicy, state: PortfolioState) -> Reading:
+    high, low = policy.volatility_high, policy.volatility_low
+    is_due = high is not None and _regime(policy, state.volatility_ratio) != _regime(
+        policy, state.ratio_before
+    )
+    bounds = (None, None) if high is None else (high, low)
+    return Reading(Trigger.VOLATILITY, high is not None, is_due, state.volatility_ratio, *bounds)
+
+
+def _regime(policy: RebalancePolicy, ratio: float | None) -> int:
+    known = math.nan if ratio is None else ratio
+    return volatility_regime(known, policy.volatility_low, policy.volatility_high or math.inf)
 
 
 def _cash_free(widths: FloatArray) -> FloatArray:

@@ -209,6 +209,48 @@ def risk_drift(weights: FloatArray, targets: FloatArray, covariance: FloatArray)
 
 
 @compiled
+def volatility_ratio(returns: FloatArray, short: int, long: int) -> float:
+    r"""Return the realised volatility of the newest bars over its own long-run level.
+
+    .. math:: \sqrt{\frac{\frac{1}{s} \sum_{t > T - s} r_t^2}
+              {\frac{1}{l} \sum_{t > T - l} r_t^2}}
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_bars,)
+        Simple returns per bar, oldest first; their mean counts as 0.
+    short, long : int
+        Windows s and l in bars; a history shorter than the long one is its own.
+
+    Returns
+    -------
+    float
+        1 where the newest bars are as volatile as usual; NaN with fewer bars than three short
+        windows, or where nothing has moved.
+
+    References
+    ----------
+    .. [1] Andersen, Bollerslev, Diebold & Labys (2003), "Modeling and forecasting realized
+       volatility", Econometrica 71(2): the sum of squares.
+    .. [2] Moreira & Muir (2017), "Volatility-managed portfolios", Journal of Finance 72(4): a
+       month of daily squares against the long run says how much risk to take.
+    """
+    n_bars = returns.size
+    if n_bars < 3 * short:
+        return np.nan
+    usual = (returns[max(0, n_bars - long) :] ** 2).mean()
+    return np.sqrt((returns[n_bars - short :] ** 2).mean() / usual) if usual > 0.0 else np.nan
+
+
+@compiled
+def volatility_regime(ratio: float, low: float, high: float) -> int:
+    """Return -1 below a lower bound, 1 above an upper one, 0 between them or where unknown."""
+    if ratio > high:
+        return 1
+    return -1 if ratio < low else 0
+
+
+@compiled
 def replay(
     returns: FloatArray,
     targets: FloatArray,
@@ -232,27 +274,30 @@ def replay(
         goes to cash while it is not. In the column of cash: whether the calendar asks.
     half_widths : ndarray of shape (n,)
         Bands of the weights; infinite where there is none.
-    scalars : ndarray of shape (8,)
+    scalars : ndarray of shape (12,)
         Cost of one side; 1 to trade to the edge and 0 to the target; risk band (infinite: none);
         decay of the covariance; least Sharpe ratio per bar (-infinite: none); window of the
-        Sharpe ratio; bars of rest after a rebalance; bars needed before risk is known.
+        Sharpe ratio; bars of rest after a rebalance; bars needed before risk is known; bounds of
+        the volatility ratio (infinite upper one: none); its short and its long window.
 
     Returns
     -------
     tuple of four ndarrays
         Net return of each bar, turnover at each close (cash left out), reason of the rebalance
-        (0 none, 1 calendar, 2 band, 3 risk, 4 Sharpe, 5 status), and the final weights.
+        (0 none, 1 calendar, 2 band, 3 risk, 4 Sharpe, 5 status, 6 volatility), and the final
+        weights.
     """
     n_bars, n = returns.shape
     net, turned, reasons = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     covariance = np.zeros((n, n))
     weights, aims = targets.copy(), targets.copy()
-    since = scalars[6]
+    since, regime_before = scalars[6], 0
     looks_at_risk = np.isfinite(scalars[2])
     for t in range(n_bars):
         net[t] = _hold(weights, returns[t])
         if looks_at_risk:
             _learn(covariance, returns[t], scalars[3])
+        regime = _regime(net[: t + 1], scalars)
         since += 1
         if _suspend(aims, targets, flags[t]):
             reason = 5
@@ -267,9 +312,10 @@ def replay(
         ):
             reason = 3
         else:
-            reason = 4 if _is_poor(net[: t + 1], scalars[4], int(scalars[5])) else 0
+            reason = _reason_of_results(net[: t + 1], scalars, regime - regime_before)
         if reason == 0:
             continue
+        regime_before = regime
         after = aims.copy()
         if scalars[1] > 0.0 and reason == 2:
             after = to_edge(weights, aims, half_widths)
@@ -314,6 +360,23 @@ def _suspend(aims: FloatArray, targets: FloatArray, active: BoolArray) -> bool:
             aims[i] = aim
             is_news = True
     return is_news
+
+
+@compiled
+def _reason_of_results(net: FloatArray, scalars: FloatArray, regime_change: int) -> int:
+    """Return which of the triggers that look at results asks; 0 where none does."""
+    if _is_poor(net, scalars[4], int(scalars[5])):
+        return 4
+    return 6 if regime_change != 0 else 0
+
+
+@compiled
+def _regime(net: FloatArray, scalars: FloatArray) -> int:
+    """Return the regime of the newest bars; 0 where the policy does not ask."""
+    if not np.isfinite(scalars[9]):
+        return 0
+    ratio = volatility_ratio(net, int(scalars[10]), int(scalars[11]))
+    return volatility_regime(ratio, scalars[8], scalars[9])
 
 
 @compiled

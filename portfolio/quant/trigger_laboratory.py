@@ -31,6 +31,7 @@ REASONS = (
     Trigger.RISK,
     Trigger.SHARPE,
     Trigger.STATUS,
+    Trigger.VOLATILITY,
 )
 
 
@@ -200,6 +201,10 @@ def _scalars(history: _History, policy: RebalancePolicy) -> FloatArray:
             policy.sharpe_window,
             policy.rest_bars,
             RISK_WARM_UP,
+            policy.volatility_low,
+            np.inf if policy.volatility_high is None else policy.volatility_high,
+            policy.volatility_window,
+            policy.volatility_long,
         ]
     )
 

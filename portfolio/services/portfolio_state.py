@@ -20,7 +20,8 @@ from portfolio.models import (
     RebalanceStatus,
     StrategyStanding,
 )
-from portfolio.quant.rebalance_policies import PortfolioState
+from portfolio.quant.rebalance_policies import PortfolioState, RebalancePolicy
+from portfolio.quant.rebalancing import volatility_ratio
 from portfolio.services.rebalance_settings import RebalanceSettings, settings_of
 from portfolio.services.risk_facts import ZERO, equity_of
 from portfolio.services.risk_standing import PortfolioHistory, portfolio_history
@@ -104,12 +105,15 @@ class Snapshot:
         since = None if last is None or last.finished_at is None else last.finished_at.date()
         own = self.history.returns(reserve=self.portfolio.reserve)
         days = [one.day for one in self.history.days]
+        then = [] if since is None else own[: sum(day <= since for day in days)]
         return PortfolioState(
             weights=self.weights,
             targets=self.targets,
             covariance=None if returns is None else covariance(returns),
             sharpe=_sharpe(own, self.settings.policy.sharpe_window),
             target_sharpe=self.settings.target_sharpe,
+            volatility_ratio=_volatility_ratio(own, self.settings.policy),
+            ratio_before=_volatility_ratio(then, self.settings.policy),
             n_inactive=self.n_inactive,
             last_rebalanced_on=since or (days[0] if days else None),
             bars_since=None if since is None else sum(day > since for day in days),
@@ -185,6 +189,14 @@ def _scale(member: PortfolioMember, standing: StrategyStanding | None) -> float:
         return 0.0
     verification = "" if standing is None else standing.verification
     return {"failed": 0.0, "degraded": DEGRADED_SCALE}.get(verification, 1.0)
+
+
+def _volatility_ratio(returns: list[float], policy: RebalancePolicy) -> float | None:
+    if policy.volatility_high is None:
+        return None
+    windows = policy.volatility_window, policy.volatility_long
+    found = float(volatility_ratio(np.array(returns, dtype=np.float64), *windows))
+    return found if np.isfinite(found) else None
 
 
 def _sharpe(returns: list[float], window: int) -> float | None:

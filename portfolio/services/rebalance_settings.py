@@ -12,10 +12,31 @@ from portfolio.quant.rebalance_policies import (
     Calendar,
     Destination,
     RebalancePolicy,
+    Trigger,
 )
 
 BPS = 1e-4
 _POLICY_NAMES = tuple(RebalancePolicy.__dataclass_fields__)
+# What each trigger is made of, as it is when the trigger is off.
+OFF: dict[Trigger, dict[str, Any]] = {
+    Trigger.CALENDAR: {"calendar": Calendar.NEVER},
+    Trigger.BAND: {"absolute": None, "relative": None, "is_cost_aware": False},
+    Trigger.RISK: {"risk_band": None},
+    Trigger.SHARPE: {"sharpe_share": None},
+    Trigger.VOLATILITY: {"volatility_high": None},
+    Trigger.STATUS: {"on_status": False},
+}
+# What a trigger is switched on with that has never been on.
+USUAL: dict[str, Any] = {
+    "calendar": Calendar.MONTHLY,
+    "absolute": 0.05,
+    "relative": 0.25,
+    "risk_band": 0.25,
+    "sharpe_share": 0.8,
+    "volatility_high": 1.5,
+    "on_status": True,
+}
+_FIRST = {Trigger.BAND: ("absolute",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +50,8 @@ class RebalanceSettings:
     # Less than this share of the portfolio is not worth an order.
     minimum: float = 0.002
     target_sharpe: float = 1.0
+    # Bounds of triggers that are off, ready for when they are switched on again.
+    paused: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cost(self) -> float:
@@ -64,4 +87,27 @@ def settings_of(values: Mapping[str, Any]) -> RebalanceSettings:
             "These rebalancing settings cannot be used.",
             fields={"cost_bps": "Choose 0 to 500 basis points.", "minimum": "Choose 0 to 99 %."},
         )
+    if not isinstance(found.paused, Mapping) or set(found.paused) - set(_POLICY_NAMES):
+        raise InvalidInput("These rebalancing settings cannot be used: paused holds bounds only.")
     return found
+
+
+def is_used(settings: RebalanceSettings, trigger: Trigger) -> bool:
+    """Return whether a trigger is on."""
+    return any(getattr(settings.policy, name) != off for name, off in OFF[trigger].items())
+
+
+def switched(settings: RebalanceSettings, trigger: Trigger, *, is_on: bool) -> RebalanceSettings:
+    """Return the settings with one trigger on or off; its bounds are kept for the next time."""
+    if is_on == is_used(settings, trigger):
+        return settings
+    document, names = settings.as_json(), tuple(OFF[trigger])
+    paused = dict(document["paused"])
+    if is_on:
+        back = {name: paused.pop(name) for name in names if name in paused}
+        document |= back or {name: USUAL[name] for name in _FIRST.get(trigger, names)}
+    else:
+        used = {name: document[name] for name in names if document[name] != OFF[trigger][name]}
+        paused |= used
+        document |= OFF[trigger]
+    return settings_of(document | {"paused": paused})

@@ -42,7 +42,7 @@ from portfolio.services.portfolio_state import (
     take_snapshot,
 )
 from portfolio.services.rebalance_checks import checks_of
-from portfolio.services.rebalance_settings import settings_of
+from portfolio.services.rebalance_settings import settings_of, switched
 from portfolio.services.strategy_returns import StrategyReturns
 
 logger = logging.getLogger(__name__)
@@ -185,6 +185,14 @@ def set_settings(portfolio: Portfolio, values: dict[str, Any]) -> None:
     live.publish(f"portfolio:{portfolio.pk}", "invalidate", {"fragment": "portfolio-live"})
 
 
+@transaction.atomic
+def switch_trigger(portfolio: Portfolio, trigger: Trigger, *, is_on: bool) -> None:
+    """Switch one trigger on or off at once, whatever others change meanwhile."""
+    locked = Portfolio.objects.select_for_update().get(pk=portfolio.pk)
+    settings = settings_of(locked.rebalance_settings)
+    set_settings(locked, switched(settings, trigger, is_on=is_on).as_json())
+
+
 def _propose(
     snapshot: Snapshot, returns: StrategyReturns, *, trigger: Trigger, reason: str
 ) -> Rebalance:
@@ -280,6 +288,9 @@ def _because(reading: Reading) -> str:
         Trigger.RISK: f"A share of the risk is {(value or 0) * 100:.0f} % off what is intended; "
         f"the band is {(limit or 0) * 100:.0f} %.",
         Trigger.SHARPE: f"The Sharpe ratio is {value or 0:.2f}, below {limit or 0:.2f}.",
+        Trigger.VOLATILITY: "The realised volatility has entered another regime: it is "
+        f"{(value or 0) * 100:.0f} % of its long-run level, usual is {(reading.low or 0) * 100:.0f}"
+        f" to {(limit or 0) * 100:.0f} %.",
         Trigger.STATUS: f"{value or 0:.0f} degraded or suspended strategies still have capital.",
     }
     return words.get(reading.trigger, "")

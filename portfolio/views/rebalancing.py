@@ -21,15 +21,17 @@ from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
 from portfolio import rebalancing_charts, rebalancing_tables
 from portfolio.models import Fill, Portfolio, Rebalance, RebalanceStatus
+from portfolio.quant.rebalance_policies import Trigger
 from portfolio.rebalancing_forms import RebalanceForm
 from portfolio.services import rebalancing
 from portfolio.services.laboratory import Laboratory, run_laboratory
-from portfolio.services.portfolio_state import returns_of, take_snapshot
+from portfolio.services.portfolio_state import Snapshot, returns_of, take_snapshot
 from portfolio.services.rebalance_checks import checks_of
-from portfolio.services.rebalance_settings import settings_of
+from portfolio.services.rebalance_settings import OFF, settings_of
 from portfolio.views.chosen import chosen_portfolio, portfolio_choices
 
 HISTORY = 50
+SWITCHABLE = set(OFF)
 
 
 @login_required
@@ -53,8 +55,7 @@ def portfolio_rebalancing(request: PageRequest) -> HttpResponseBase:
         "portfolio": portfolio,
         "portfolios": portfolio_choices(request),
         "snapshot": snapshot,
-        "trigger_columns": rebalancing_tables.TRIGGER_COLUMNS,
-        "triggers": rebalancing_tables.trigger_rows(rebalancing.trigger_readings(snapshot)),
+        **_triggers(snapshot),
         "drift_columns": rebalancing_tables.DRIFT_COLUMNS,
         "drifts": rebalancing_tables.drift_rows(snapshot),
         "history_columns": rebalancing_tables.HISTORY_COLUMNS,
@@ -79,6 +80,21 @@ def rebalancing_settings(request: PageRequest) -> HttpResponseBase:
     status = 422 if form.errors else 200
     context = {"portfolio": portfolio, "form": form}
     return render(request, "portfolio/rebalancing_settings.html", context, status=status)
+
+
+@role_required(Role.TRADER)
+@require_POST
+def trigger_switch(request: PageRequest, trigger: str) -> HttpResponse:
+    """Switch one trigger of a portfolio on or off, at once."""
+    portfolio, state = _chosen(request), request.POST.get("state")
+    if trigger not in SWITCHABLE or state not in ("on", "off"):
+        raise Http404
+    rebalancing.switch_trigger(portfolio, Trigger(trigger), is_on=state == "on")
+    if not request.htmx:
+        messages.success(request, f"{rebalancing_tables.trigger_label(trigger)}: {state}.")
+        return redirect(_address(portfolio))
+    context = _triggers(take_snapshot(_chosen(request), at=now()))
+    return render(request, "portfolio/_triggers.html", context)
 
 
 @role_required(Role.TRADER)
@@ -189,6 +205,15 @@ def laboratory_chart(request: PageRequest) -> HttpResponseBase:
     if laboratory is None:
         raise Http404
     return figure_response(rebalancing_charts.laboratory_figure(laboratory))
+
+
+def _triggers(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what the table of triggers shows, each with the address of its switch."""
+    rows = rebalancing_tables.trigger_rows(rebalancing.trigger_readings(snapshot))
+    query = f"?portfolio={snapshot.portfolio.pk}"
+    for row in rows:
+        row["switch_url"] = reverse("portfolio:trigger-switch", args=[row["trigger"]]) + query
+    return {"trigger_columns": rebalancing_tables.TRIGGER_COLUMNS, "triggers": rows}
 
 
 def _laboratory(portfolio: Portfolio) -> Laboratory | None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
 
 from portfolio.models import Order, Portfolio, PortfolioMember, Rebalance, RiskLimits
@@ -260,6 +261,10 @@ def test_triggers_are_set_on_their_page(full, alice):
         "sharpe_share": "80",
         "target_sharpe": "1",
         "sharpe_window": "63",
+        "volatility_high": "150",
+        "volatility_low": "50",
+        "volatility_window": "21",
+        "volatility_long": "252",
         "rest_bars": "5",
         "destination": "edge",
         "cost_bps": "12",
@@ -271,6 +276,54 @@ def test_triggers_are_set_on_their_page(full, alice):
     stored = portfolio.rebalance_settings
     assert (stored["absolute"], stored["relative"], stored["on_status"]) == (0.04, None, False)
     assert (stored["cost_bps"], stored["minimum"], stored["calendar"]) == (12, 0.005, "monthly")
+
+
+def test_a_trigger_is_switched_on_its_row_at_once_and_the_audit_log_says_by_whom(full, alice):
+    portfolio, _accounts = full
+    client = signed_in(alice)
+    url = f"/portfolio/rebalancing/triggers/band/?portfolio={portfolio.pk}"
+    row = client.post(url, {"state": "off"}, headers=HTMX)
+    assert row.status_code == 200
+    assert 'aria-checked="false"' in row.text
+    portfolio.refresh_from_db()
+    assert portfolio.rebalance_settings["absolute"] is None
+    entry = LogEntry.objects.get_for_object(portfolio).latest("timestamp")
+    assert entry.actor == alice
+    assert "rebalance_settings" in entry.changes
+    assert client.post(url, {"state": "on"}).status_code == 302
+    portfolio.refresh_from_db()
+    assert portfolio.rebalance_settings["absolute"] == 0.05
+    assert client.post(url, {"state": "perhaps"}).status_code == 404
+    manual = f"/portfolio/rebalancing/triggers/manual/?portfolio={portfolio.pk}"
+    assert client.post(manual, {"state": "on"}).status_code == 404
+    assert client.get(url).status_code == 405
+
+
+def test_viewers_and_strangers_switch_no_trigger(full, charlie):
+    portfolio, _accounts = full
+    url = f"/portfolio/rebalancing/triggers/band/?portfolio={portfolio.pk}"
+    assert signed_in(charlie).post(url, {"state": "off"}).status_code == 404
+    viewer = make_user("victor", role="viewer")
+    assert signed_in(viewer).post(url, {"state": "off"}).status_code == 403
+    page = signed_in(viewer).get("/portfolio/rebalancing/", {"portfolio": str(portfolio.pk)})
+    assert 'role="switch"' not in page.text
+
+
+def test_the_api_switches_a_trigger(full, alice, client):
+    _token, secret = make_token(alice)
+    options = {"content_type": "application/json", "headers": bearer(secret)}
+    base = "/api/v1/portfolio/triggers"
+    answer = client.post(f"{base}/volatility", json.dumps({"is_on": True}), **options).json()
+    assert answer["settings"]["volatility_high"] == 1.5
+    (row,) = (row for row in answer["triggers"] if row["trigger"] == "volatility")
+    assert row["is_on"]
+    assert row["limit"] == "Outside 50 % to 150 %"
+    assert client.post(f"{base}/manual", json.dumps({"is_on": True}), **options).status_code == 422
+    viewing = bearer(make_token(make_user("victor", role="viewer"))[1])
+    refused = client.post(
+        f"{base}/volatility", json.dumps({"is_on": False}), **{**options, "headers": viewing}
+    )
+    assert refused.status_code == 403
 
 
 def test_the_api_tells_performance_risk_and_rebalances(full, alice, client, fresh):

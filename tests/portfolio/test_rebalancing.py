@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from alphastrat.core.errors import ConflictError, InvalidInput
+from alphastrat.core.jsonable import jsonable
 from portfolio.models import (
     Account,
     CashMovement,
@@ -20,11 +21,11 @@ from portfolio.models import (
     Rebalance,
     StrategyStanding,
 )
-from portfolio.quant.rebalance_policies import Calendar, Destination
+from portfolio.quant.rebalance_policies import Calendar, Destination, Trigger
 from portfolio.services import rebalance_execution, rebalancing
 from portfolio.services.portfolio_state import returns_of, take_snapshot
-from portfolio.services.rebalance_settings import settings_of
-from tests.portfolio.risk_builders import AT, START, hold, make_portfolio
+from portfolio.services.rebalance_settings import OFF, is_used, settings_of, switched
+from tests.portfolio.risk_builders import AT, START, hold, make_portfolio, mark
 
 
 @pytest.fixture
@@ -288,3 +289,34 @@ def test_a_rebalance_belongs_to_its_portfolio_alone(drifted, alice, fresh):
     approved(portfolio)
     assert rebalance_execution.resume([one.pk for one in _]) == 0
     assert Rebalance.objects.filter(portfolio=other).count() == 0
+
+
+def test_a_switched_off_trigger_keeps_its_bounds_for_when_it_is_on_again():
+    settings = settings_of({"absolute": 0.04, "relative": 0.3, "calendar": "weekly"})
+    for trigger in OFF:
+        start = is_used(settings, trigger)
+        once = switched(settings, trigger, is_on=not start)
+        assert is_used(once, trigger) is not start
+        assert settings_of(jsonable(once.as_json())) == once
+        again = switched(once, trigger, is_on=start)
+        assert again.policy == settings.policy
+    off = switched(settings, Trigger.BAND, is_on=False)
+    assert off.paused == {"absolute": 0.04, "relative": 0.3}
+    assert switched(off, Trigger.BAND, is_on=False) is off
+    usual = switched(settings_of({}), Trigger.VOLATILITY, is_on=True)
+    assert usual.policy.volatility_high == 1.5
+    with pytest.raises(InvalidInput):
+        settings_of({"paused": {"nonsense": 1}})
+
+
+def test_the_volatility_trigger_reads_the_sessions_of_the_portfolio(alice):
+    portfolio, (account,) = make_portfolio(alice, n=1)
+    calm = [0.001, -0.001] * 40
+    mark(account, *calm, *[0.01, -0.01] * 5)
+    rebalancing.set_settings(portfolio, {"volatility_high": 1.5, "volatility_window": 10})
+    found = take_snapshot(portfolio, at=AT + timedelta(days=200))
+    reading = next(
+        one for one in rebalancing.trigger_readings(found) if one.trigger == Trigger.VOLATILITY
+    )
+    assert reading.is_due
+    assert reading.value == pytest.approx(2.8, abs=0.2)

@@ -28,6 +28,7 @@ from portfolio.quant.rebalancing import (
     risk_drift,
     to_edge,
     turnover,
+    volatility_ratio,
 )
 from portfolio.quant.trigger_laboratory import compare_policies
 
@@ -118,6 +119,7 @@ POLICIES = [
     RebalancePolicy(risk_band=0.1, rest_bars=3),
     RebalancePolicy(sharpe_share=0.8, sharpe_window=20),
     RebalancePolicy(is_cost_aware=True, destination=Destination.EDGE),
+    RebalancePolicy(volatility_high=1.1, volatility_low=0.9, volatility_window=10),
 ]
 
 
@@ -254,6 +256,9 @@ def state(**options):
     return PortfolioState(**(values | options))
 
 
+REGIMES = RebalancePolicy(volatility_high=1.5, volatility_low=0.5)
+
+
 @pytest.mark.parametrize(
     ("policy", "options", "due"),
     [
@@ -267,6 +272,12 @@ def state(**options):
         (RebalancePolicy(sharpe_share=0.8), {"sharpe": 0.79, "target_sharpe": 1.0}, ["sharpe"]),
         (RebalancePolicy(sharpe_share=0.8), {"sharpe": 0.81, "target_sharpe": 1.0}, []),
         (RebalancePolicy(sharpe_share=0.8), {"sharpe": None, "target_sharpe": 1.0}, []),
+        (REGIMES, {"volatility_ratio": 1.6, "ratio_before": 1.0}, [Trigger.VOLATILITY]),
+        (REGIMES, {"volatility_ratio": 1.6, "ratio_before": 1.7}, []),
+        (REGIMES, {"volatility_ratio": 1.0, "ratio_before": 1.7}, [Trigger.VOLATILITY]),
+        (REGIMES, {"volatility_ratio": 0.4, "ratio_before": None}, [Trigger.VOLATILITY]),
+        (REGIMES, {"volatility_ratio": None, "ratio_before": None}, []),
+        (RebalancePolicy(), {"volatility_ratio": 9.0}, []),
         (RebalancePolicy(), {"n_inactive": 1}, [Trigger.STATUS]),
         (RebalancePolicy(on_status=False), {"n_inactive": 1}, []),
         # At rest only a status is heard.
@@ -281,6 +292,51 @@ def state(**options):
 def test_triggers_ask_when_their_measure_passes_the_limit(policy, options, due):
     found = readings(policy, state(**options), cost=0.001, on=date(2024, 2, 1))
     assert [reading.trigger for reading in found if reading.is_due] == due
+
+
+def test_realised_volatility_is_held_against_its_long_run_level():
+    returns = np.concatenate([np.tile([0.01, -0.01], 100), np.tile([0.03, -0.03], 10)])
+    expected = 0.03 / np.sqrt((180 * 0.01**2 + 20 * 0.03**2) / 200)
+    assert volatility_ratio(returns, 20, 200) == pytest.approx(expected)
+    # A history shorter than the long run is its own; one of less than three windows says nothing.
+    assert volatility_ratio(returns[:100], 20, 200) == pytest.approx(1.0)
+    assert np.isnan(volatility_ratio(returns[:59], 20, 200))
+    assert np.isnan(volatility_ratio(np.zeros(100), 20, 200))
+
+
+def test_the_volatility_trigger_asks_once_when_a_regime_begins_and_once_when_it_ends():
+    calm, wild = np.tile([0.01, -0.01], 60), np.tile([0.05, -0.05], 10)
+    moves = np.concatenate([calm, wild, np.tile([0.01, -0.01], 40)])
+    returns = np.column_stack([moves, 0.5 * moves])
+    days = [date(2020, 1, 1) + timedelta(days=i) for i in range(len(moves))]
+    policy = RebalancePolicy(
+        volatility_high=2.0, volatility_low=0.0, volatility_window=20, volatility_long=120
+    )
+    found = compare_policies(
+        returns,
+        np.array([0.5, 0.5]),
+        days,
+        cost=0.0,
+        periods_per_year=252,
+        policies={"it": policy},
+    )[0]
+    assert found.by_trigger == {Trigger.VOLATILITY: 2}
+    begin, end = np.flatnonzero(found.turned)
+    assert 120 <= begin < 140 <= end
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"volatility_high": 1.5, "volatility_low": 1.5},
+        {"volatility_high": -1.0},
+        {"volatility_window": 30, "volatility_long": 60},
+        {"volatility_window": 2},
+    ],
+)
+def test_a_regime_without_room_is_refused(bounds):
+    with pytest.raises(ValueError, match=r"volatility|calm"):
+        RebalancePolicy(**bounds)
 
 
 def test_only_a_breach_of_a_band_stops_at_the_edge():
