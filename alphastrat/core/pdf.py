@@ -9,17 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from django.conf import settings
 
 from alphastrat.core.formatting import Formatted, instant
+from alphastrat.core.print_style import font_path, rgb
 from alphastrat.core.thinning import extremes
-from alphastrat.core.tokens import TokenSet, load_tokens
 
 # All lengths are millimetres on A4, all sizes points.
 MARGIN = 16.0
@@ -140,9 +136,9 @@ class Document:
         texts = [headings, *([_cell_text(cell) for cell in row] for row in rows)]
         size, widths = self._fitting(texts)
         self._style(size)
-        self._pdf.set_draw_color(*_rgb(RULE))
+        self._pdf.set_draw_color(*rgb(RULE))
         align = tuple("RIGHT" if place else "LEFT" for place in range(len(headings)))
-        head = FontFace(emphasis="BOLD", color=_rgb(MUTED), fill_color=_rgb(SHADE))
+        head = FontFace(emphasis="BOLD", color=rgb(MUTED), fill_color=rgb(SHADE))
         with self._pdf.table(
             col_widths=widths,
             text_align=align,
@@ -180,11 +176,11 @@ class Document:
 
     def _style(self, size: float, *, bold: bool = False, colour: str = TEXT) -> None:
         self._pdf.set_font(FONT, style="B" if bold else "", size=size)
-        self._pdf.set_text_color(*_rgb(colour))
+        self._pdf.set_text_color(*rgb(colour))
 
     def _card(self, card: Card, left: float, top: float, width: float) -> None:
         pdf = self._pdf
-        pdf.set_draw_color(*_rgb(RULE))
+        pdf.set_draw_color(*rgb(RULE))
         pdf.set_line_width(0.25)
         pdf.rect(left, top, width, CARD_HEIGHT, round_corners=True, corner_radius=1.5)
         pdf.set_xy(left + 2, top + 2)
@@ -201,7 +197,7 @@ class Document:
         pdf, left, top = self._pdf, MARGIN + AXIS_WIDTH, self._pdf.get_y()
         self._style(7, colour=MUTED)
         for line in lines:
-            pdf.set_draw_color(*_rgb(ROLES[line.role]))
+            pdf.set_draw_color(*rgb(ROLES[line.role]))
             pdf.set_line_width(0.6)
             pdf.line(left, top + 2, left + 5, top + 2)
             pdf.set_xy(left + 6, top)
@@ -212,7 +208,7 @@ class Document:
     def _grid(self, plot: _Plot, ticks: Any) -> None:
         pdf = self._pdf
         self._style(6.5, colour=MUTED)
-        pdf.set_draw_color(*_rgb(RULE))
+        pdf.set_draw_color(*rgb(RULE))
         pdf.set_line_width(0.15)
         for value in nice_ticks(plot.low, plot.high, 4 if plot.height > 20 else 2):
             height = plot.y(value)
@@ -234,7 +230,7 @@ class Document:
         if len(keep) < 2:
             return
         points = [(plot.x(plot.ordinals[i]), plot.y(float(values[i]))) for i in keep.tolist()]
-        colour = _rgb(ROLES[line.role])
+        colour = rgb(ROLES[line.role])
         pdf = self._pdf
         if line.fill:
             ends = [(points[-1][0], plot.y(0.0)), (points[0][0], plot.y(0.0))]
@@ -302,7 +298,7 @@ def _fill(row: Any, cells: Sequence[str | Formatted], *, is_bold: bool) -> None:
 
     for cell in cells:
         direction = cell.direction if isinstance(cell, Formatted) else ""
-        colour = _rgb(DIRECTIONS.get(direction, TEXT))
+        colour = rgb(DIRECTIONS.get(direction, TEXT))
         style = FontFace(emphasis="BOLD" if is_bold else None, color=colour)
         row.cell(_cell_text(cell), style=style)
 
@@ -322,7 +318,7 @@ def _blank(title: str, *, at: datetime) -> Any:
         def footer(self) -> None:
             self.set_y(-12)
             self.set_font(FONT, size=6.5)
-            self.set_text_color(*_rgb(MUTED))
+            self.set_text_color(*rgb(MUTED))
             self.cell(WIDTH / 2, 4, f"{title}, made {instant(at)}")
             self.cell(WIDTH / 2, 4, f"{self.page_no()} / {{nb}}", align="R")
 
@@ -335,26 +331,5 @@ def _blank(title: str, *, at: datetime) -> Any:
     pdf.set_creator("AlphaStrat")
     pdf.set_creation_date(at)
     for style, name in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf")):
-        pdf.add_font(FONT, style, _fonts() / name)
+        pdf.add_font(FONT, style, font_path(name))
     return pdf
-
-
-@cache
-def _fonts() -> Path:
-    """Return where matplotlib keeps DejaVu, without importing it."""
-    found = find_spec("matplotlib")
-    if found is None or found.origin is None:
-        raise RuntimeError("matplotlib is not installed: reports take their fonts from it")
-    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
-
-
-@cache
-def _tokens() -> TokenSet:
-    return load_tokens(Path(settings.BASE_DIR) / "static" / "tokens")
-
-
-@cache
-def _rgb(path: str) -> tuple[int, int, int]:
-    value = _tokens().resolve(path, theme="light")["hex"]
-    red, green, blue = (int(value[i : i + 2], 16) for i in (1, 3, 5))
-    return red, green, blue

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import numpy as np
 from django.contrib.auth.decorators import login_required
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.html import escape
@@ -22,6 +22,8 @@ from alphastrat.core.formatting import ratio
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column
 from portfolio import allocation_charts
+from portfolio.correlation_picture import WORDS as BAND_WORDS
+from portfolio.correlation_picture import matrix_png
 from portfolio.models import Portfolio
 from portfolio.quant.allocation_problem import LABELS
 from portfolio.quant.correlation import MIN_COMMON, Band
@@ -34,12 +36,6 @@ N_WORDS = 5
 N_PAIRS = 30
 # A larger matrix is neither read nor quick; the export has every pair.
 MAX_SHOWN = 30
-BAND_WORDS = {
-    Band.HIGH: "high",
-    Band.MODERATE: "moderate",
-    Band.LOW: "low",
-    Band.INSUFFICIENT: "insufficient",
-}
 EXPORTS = tuple(
     Column(name, name)
     for name in ("first", "second", "correlation", "band", "n_common", "first_id", "second_id")
@@ -79,6 +75,8 @@ def correlation(request: PageRequest) -> HttpResponseBase:
         if request.GET.get("table") == "candidates":
             outside = correlations.candidates(gathered)
             return exports.table_response(outside, CANDIDATES, name="candidates", form=form)
+        if form == "png":
+            return _picture(portfolio, found, words=f"{WINDOW_LABELS[window]}, {REGIMES[regime]}")
         return exports.table_response(_every_pair(found), EXPORTS, name="correlation", form=form)
     shown, warned = _shown(found), found.warned
     context = {
@@ -188,6 +186,16 @@ def _cell(found: CorrelationStudy, i: int, j: int, names: dict[int, SafeString])
     return (
         f'<td data-band="{band.value}"><a href="{url}" aria-label="{label}">{text}</a>{word}</td>'
     )
+
+
+def _picture(portfolio: Portfolio, found: CorrelationStudy, *, words: str) -> HttpResponse:
+    """Answer the matrix of the page as a picture, to be saved."""
+    note = f"{words}; high above 0.70, moderate from 0.30, low below. Neighbours are alike."
+    title = f"Correlation of {portfolio.name}"
+    picture = matrix_png(found, _shown(found), title=title, note=note)
+    response = HttpResponse(picture, content_type="image/png")
+    response["Content-Disposition"] = 'attachment; filename="correlation.png"'
+    return response
 
 
 def _every_pair(found: CorrelationStudy) -> list[dict[str, Any]]:
