@@ -403,7 +403,7 @@ def announce(verdicts: Mapping[UUID, str], *, owner_id: int) -> None:
 def _metrics(observations: LiveObservations, found: Assessment) -> list[dict[str, float | None]]:
     columns = {
         "percentile": found.percentile,
-        "drawdown": _last(found.paths.drawdown),
+        "drawdown": _last(found.paths.whole_drawdown),
         "match_rate": _last(found.match_rate),
         "correlation": _last(found.correlation),
         "gap": _last(found.gaps.mean),

@@ -376,3 +376,11 @@ def test_a_market_that_moves_on_while_strategies_are_read_makes_no_bar_late(
     assert rule_metrics.values_of(seen, None).of_strategies("days_since_bar", None, 1) == [0.0]
     assert watch.look().n_alerts == 1  # the bars of these ten days are missing
     assert Alert.objects.get().value == pytest.approx(10)
+
+
+def test_evidence_that_starts_anew_forgets_no_drawdown(alice, watch):
+    strategy = plain_strategy(alice)
+    trade(strategy, 0.1, -0.2, 0.0, 0.0)
+    Verification.objects.create(strategy=strategy, evidence_from=NOW - timedelta(days=1))
+    watch.look()
+    assert Verification.objects.get().metrics["drawdown"] == pytest.approx(-0.2)
