@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,10 @@ import pandas as pd
 from django.http import HttpRequest
 
 from alphastrat.core import charts
-from alphastrat.core.charts import Trace
+from alphastrat.core.charts import Trace, preview
+from alphastrat.core.errors import InvalidInput
 from alphastrat.marketdata.chart_additions import Drawn
+from alphastrat.marketdata.frames import find_series, load_bars
 from alphastrat.marketdata.models import Instrument
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import SignalKind, StrategySignalQuerySet
@@ -32,6 +35,46 @@ def markers(signals: StrategySignalQuerySet, *, since: datetime) -> list[Trace]:
             times, prices = zip(*points, strict=True)
             traces.append(charts.markers(list(times), list(prices), name=name, role=role))
     return traces
+
+
+def signal_panel(strategy: Strategy, *, wanted: str = "") -> dict[str, Any]:
+    """Return the chart of one instrument of a strategy; empty while it waits for its first bars.
+
+    The instrument is the one wanted, else that of the newest buy or sell, else the first.
+    """
+    version = strategy.current_version
+    if version is None or not version.symbols:
+        return {}
+    symbol = wanted if wanted in version.symbols else _newest_symbol(strategy, version.symbols)
+    try:
+        bars = load_bars(find_series([symbol], strategy.timeframe)[0])
+    except InvalidInput:
+        return {}
+    return {
+        "symbol": symbol,
+        "chart_svg": preview({"price": bars["close"].to_numpy()[-charts.MAX_BARS :]}),
+        "chart_caption": summary(strategy, symbol),
+    }
+
+
+def summary(strategy: Strategy, symbol: str) -> str:
+    """Say in words what signals a strategy gave on an instrument."""
+    given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol=symbol)
+    n_buys = given.filter(signal_type=SignalKind.BUY).count()
+    n_sells = given.filter(signal_type=SignalKind.SELL).count()
+    last = given.exclude(signal_type=SignalKind.HOLD).order_by("-closed_at").first()
+    if last is None:
+        return f"{strategy.name} has given no buy or sell signal on {symbol} yet."
+    return (
+        f"{n_buys} buy and {n_sells} sell signals on {symbol}; the newest was "
+        f"{last.signal_type} at {last.price:,.2f} on {last.closed_at:%Y-%m-%d}."
+    )
+
+
+def _newest_symbol(strategy: Strategy, symbols: Sequence[str]) -> str:
+    given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol__in=symbols)
+    newest = given.exclude(signal_type=SignalKind.HOLD).order_by("-closed_at", "instrument__symbol")
+    return newest.values_list("instrument__symbol", flat=True).first() or symbols[0]
 
 
 class SignalAddition:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django import forms
 
 from strategies.models.signal import SignalKind, SignalRepaint, StrategySignalQuerySet
@@ -20,6 +23,15 @@ class SignalFilter(forms.Form):
     repainted = forms.ChoiceField(
         label="Repaints", choices=[("", "Any"), ("yes", "Repainted only")], required=False
     )
+
+    def __init__(self, *args: Any, symbols: Sequence[str] | None = None, **options: Any) -> None:
+        """Let one choose among `symbols` where the signals are those of one strategy."""
+        super().__init__(*args, **options)
+        if symbols is None:
+            return
+        del self.fields["q"]
+        known = [("", "Any"), *((symbol, symbol) for symbol in symbols)]
+        self.fields["symbol"] = forms.ChoiceField(label="Instrument", choices=known, required=False)
 
     def apply(self, signals: StrategySignalQuerySet) -> StrategySignalQuerySet:
         """Return the signals that match; a filter that makes no sense is left out."""

@@ -32,6 +32,24 @@ class StrategySignalQuerySet(models.QuerySet["StrategySignal"]):
             n_repaints=models.Count("repaints")
         )
 
+    def with_sequel(self) -> StrategySignalQuerySet:
+        """Add what came of each: the price at the next buy or sell, and what it is by now."""
+        later = (
+            StrategySignal.objects.filter(
+                strategy=models.OuterRef("strategy"),
+                instrument=models.OuterRef("instrument"),
+                closed_at__gt=models.OuterRef("closed_at"),
+            )
+            .exclude(signal_type=SignalKind.HOLD)
+            .order_by("closed_at")
+        )
+        repaints = SignalRepaint.objects.filter(signal=models.OuterRef("pk")).order_by("-found_at")
+        return self.annotate(
+            next_price=models.Subquery(later.values("price")[:1]),
+            repainted_type=models.Subquery(repaints.values("signal_type")[:1]),
+            repainted_because=models.Subquery(repaints.values("reason")[:1]),
+        )
+
 
 class StrategySignal(models.Model):
     """What a strategy wanted at one bar close, knowing no later bar; never changed.
@@ -86,6 +104,26 @@ class StrategySignal(models.Model):
         return ", ".join(
             f"{name} {value:,.4g}" for name, value in values.items() if value is not None
         )
+
+    @property
+    def outcome(self) -> float | None:
+        """Return the move of the price until the next buy or sell, seen from the side taken.
+
+        None while there is no next one, and where no side was taken. Needs `with_sequel`.
+        """
+        price: float | None = self.next_price  # type: ignore[attr-defined]
+        if price is None or not self.target or not self.price:
+            return None
+        return self.target * (price / self.price - 1)
+
+    @property
+    def repaint(self) -> str:
+        """Say what a repainted signal would be now, and why. Needs `with_sequel`."""
+        kind: str | None = self.repainted_type  # type: ignore[attr-defined]
+        if kind is None:
+            return ""
+        because: str = self.repainted_because  # type: ignore[attr-defined]
+        return f"{SignalKind(kind).label} now: {because}"
 
     @property
     def latency(self) -> Any:

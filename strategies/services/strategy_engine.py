@@ -78,8 +78,11 @@ def recheck_signals(
         for one in filter(windows.covers, group):
             found += list(_repaints(one, windows, since=since, at=at, reason=reason))
     created = SignalRepaint.objects.bulk_create(found, ignore_conflicts=True)
-    for pk in {one.signal.strategy_id for one in found}:
-        live.publish(f"strategy:{pk}", "invalidate", {"fragment": "signals"})
+    repainted = {str(one.signal.strategy_id) for one in found}
+    for one in chosen:
+        if one.strategy in repainted:
+            for topic in (f"strategy:{one.strategy}", f"signals:u{one.owner}"):
+                live.publish(topic, "invalidate", {"fragment": "results"})
     return Generated(len(chosen), 0, len(created))
 
 

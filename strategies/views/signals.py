@@ -14,15 +14,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from alphastrat.core import charts, exports, live
 from alphastrat.core.access import Role, role_required
-from alphastrat.core.charts import preview
-from alphastrat.core.errors import InvalidInput
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from alphastrat.marketdata.frames import find_series, load_bars
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import StrategySignalQuerySet
+from strategies.services import signal_additions
 from strategies.services.strategy_checks import request_checks
-from strategies.signal_charts import markers
+from strategies.signal_charts import markers, signal_panel, summary
 from strategies.signal_forms import SignalFilter
 
 SIGNALS_PER_PAGE = 100
@@ -34,9 +33,10 @@ SIGNAL_COLUMNS = (
     Column("strength", "Strength", "ratio", sort="strength"),
     Column("price", "Price", "price", sort="price"),
     Column("cause", "Because of"),
+    Column("outcome", "Outcome", "signed_percent"),
     Column("version.number", "Version", "count"),
     Column("latency", "After the close", "duration"),
-    Column("n_repaints", "Repaints", "count", sort="n_repaints"),
+    Column("repaint", "Repainted", sort="n_repaints"),
 )
 EXPORTS = tuple(
     Column(key, key)
@@ -52,6 +52,8 @@ EXPORTS = tuple(
         "version.number",
         "generated_at",
         "n_repaints",
+        "repaint",
+        "outcome",
     )
 )
 
@@ -88,7 +90,7 @@ def signal_chart(request: PageRequest, strategy_id: UUID, symbol: str) -> HttpRe
     first = bars.index[-charts.MAX_BARS :][0]
     given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol=symbol)
     traces += markers(given, since=first.to_pydatetime())
-    return charts.figure_response(charts.figure(traces, summary=_summary(strategy, symbol)))
+    return charts.figure_response(charts.figure(traces, summary=summary(strategy, symbol)))
 
 
 @role_required(Role.TRADER)
@@ -99,6 +101,12 @@ def strategy_check(request: PageRequest, strategy_id: UUID) -> HttpResponse:
     return redirect("core:job-detail", job_id=job.pk)
 
 
+def columns() -> tuple[Column, ...]:
+    """Return the columns of a table of signals, with those of apps above beside the outcome."""
+    place = next(i for i, column in enumerate(SIGNAL_COLUMNS) if column.key == "outcome")
+    return (*SIGNAL_COLUMNS[:place], *signal_additions.columns(), *SIGNAL_COLUMNS[place:])
+
+
 def _page(
     request: PageRequest,
     signals: StrategySignalQuerySet,
@@ -106,57 +114,31 @@ def _page(
     topic: str,
     heads: dict[str, int],
 ) -> HttpResponseBase:
-    form = SignalFilter(request.GET)
+    version = strategy.current_version if strategy is not None else None
+    form = SignalFilter(request.GET, symbols=version.symbols if version is not None else None)
     order = read_order(request, SIGNAL_COLUMNS, default="-closed_at")
-    chosen = form.apply(signals.listed()).order_by(order.query_value, "-closed_at", "pk")
+    chosen = form.apply(signals.listed().with_sequel())
+    chosen = signal_additions.annotated(chosen).order_by(order.query_value, "-closed_at", "pk")
     if "format" in request.GET:
-        return exports.table_response(chosen, EXPORTS, name="signals", form=request.GET["format"])
+        more = [Column(column.key, column.key) for column in signal_additions.columns()]
+        return exports.table_response(
+            chosen, (*EXPORTS, *more), name="signals", form=request.GET["format"]
+        )
     hidden = {"strategy.name"} if strategy is not None else set()
     context: dict[str, Any] = {
         "form": form,
         "strategy": strategy,
-        "columns": [column for column in SIGNAL_COLUMNS if column.key not in hidden],
+        "columns": [column for column in columns() if column.key not in hidden],
         "order": order,
         "page": Paginator(chosen, SIGNALS_PER_PAGE).get_page(request.GET.get("page")),
         "topic": topic,
         "heads": heads,
     }
     if strategy is not None:
-        context |= _chart(strategy, form)
+        wanted = form.cleaned_data.get("symbol", "") if form.is_valid() else ""
+        context |= signal_panel(strategy, wanted=wanted)
     return render_page(
         request, "strategies/signal_list.html", "strategies/_signal_results.html", context
-    )
-
-
-def _chart(strategy: Strategy, form: SignalFilter) -> dict[str, Any]:
-    """Return the chart of the instrument that is filtered for, else of the first."""
-    version = strategy.current_version
-    if version is None or not version.symbols:
-        return {}
-    wanted = form.cleaned_data.get("symbol", "").upper() if form.is_valid() else ""
-    symbol = wanted if wanted in version.symbols else version.symbols[0]
-    try:
-        bars = load_bars(find_series([symbol], strategy.timeframe)[0])
-    except InvalidInput:
-        # A strategy may wait for its first bars.
-        return {}
-    return {
-        "symbol": symbol,
-        "chart_svg": preview({"price": bars["close"].to_numpy()[-charts.MAX_BARS :]}),
-        "chart_caption": _summary(strategy, symbol),
-    }
-
-
-def _summary(strategy: Strategy, symbol: str) -> str:
-    given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol=symbol)
-    n_buys = given.filter(signal_type="BUY").count()
-    n_sells = given.filter(signal_type="SELL").count()
-    last = given.exclude(signal_type="HOLD").order_by("-closed_at").first()
-    if last is None:
-        return f"{strategy.name} has given no buy or sell signal on {symbol} yet."
-    return (
-        f"{n_buys} buy and {n_sells} sell signals on {symbol}; the newest was "
-        f"{last.signal_type} at {last.price:,.2f} on {last.closed_at:%Y-%m-%d}."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -263,3 +264,62 @@ def test_the_commands_give_signals_and_check(strategy, capsys):
     call_command("check_warmup", "--plugin", "macd_momentum", "--symbols", "KO")
     with pytest.raises(CommandError, match="no plug-in"):
         call_command("check_warmup", "--plugin", "astrology", "--symbols", "KO")
+
+
+def a_signal(strategy: Strategy, symbol: str, on: date, **changes: Any) -> StrategySignal:
+    terms = {"signal_type": "BUY", "target": 1, "strength": 0.5, "price": 100.0, **changes}
+    return StrategySignal.objects.create(
+        strategy=strategy,
+        version=strategy.current_version,
+        instrument=strategy.universe.get(symbol=symbol),
+        closed_at=at_midnight(on),
+        generated_at=at_midnight(on),
+        **terms,
+    )
+
+
+def test_the_outcome_is_the_move_until_the_next_buy_or_sell_seen_from_the_side_taken(strategy):
+    long = a_signal(strategy, "KO", date(2016, 1, 4))
+    a_signal(strategy, "KO", date(2016, 1, 5), signal_type="HOLD", price=500.0)
+    a_signal(strategy, "AAPL", date(2016, 1, 6), price=900.0)
+    short = a_signal(strategy, "KO", date(2016, 1, 7), signal_type="SELL", target=-1, price=110.0)
+    flat = a_signal(strategy, "KO", date(2016, 1, 8), target=0, price=99.0)
+    last = a_signal(strategy, "KO", date(2016, 1, 11), price=99.0)
+    found = {one.pk: one.outcome for one in StrategySignal.objects.with_sequel()}
+    assert found[long.pk] == pytest.approx(0.10)
+    assert found[short.pk] == pytest.approx(0.10)
+    assert (found[flat.pk], found[last.pk]) == (None, None)
+
+
+def test_the_page_says_what_a_repainted_signal_would_be_now_and_why(strategy, alice):
+    signal = a_signal(strategy, "KO", date(2016, 1, 4))
+    assert StrategySignal.objects.with_sequel().get().repaint == ""
+    SignalRepaint.objects.create(
+        signal=signal,
+        found_at=now(),
+        reason="bars were restated",
+        signal_type="HOLD",
+        target=0,
+        strength=0.1,
+        price=99.0,
+    )
+    page = signed_in(alice).get(f"/strategies/{strategy.pk}/signals/").content.decode()
+    assert "Hold now: bars were restated" in page
+    exported = signed_in(alice).get(f"/strategies/{strategy.pk}/signals/?format=csv")
+    assert "Hold now: bars were restated" in b"".join(exported.streaming_content).decode()
+
+
+def test_the_chart_shows_the_instrument_of_the_newest_signal_or_the_one_asked_for(strategy, alice):
+    browser, url = signed_in(alice), f"/strategies/{strategy.pk}/signals/"
+    assert "/signals/AAPL/chart/" in browser.get(url).content.decode()
+    a_signal(strategy, "KO", date(2016, 1, 4))
+    page = browser.get(url).content.decode()
+    assert "/signals/KO/chart/" in page
+    assert "/signals/JPM/chart/" in browser.get(f"{url}?symbol=JPM").content.decode()
+    assert 'id="id_q"' not in page
+
+
+def test_an_open_page_hears_of_new_signals_and_of_repaints(strategy, alice):
+    page = signed_in(alice).get("/signals/").content.decode()
+    assert f'data-new="signal" data-topic="signals:u{alice.pk}"' in page
+    assert "live:invalidate" in page
