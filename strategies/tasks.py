@@ -12,7 +12,7 @@ from alphastrat.quant import calendars
 from alphastrat.quant.types import Timeframe
 from strategies import search_tasks  # noqa: F401 - registers their tasks
 from strategies.quant import registry, simulator
-from strategies.services import backtesting, examination
+from strategies.services import backtesting, examination, rehearsal
 
 
 @job_task
@@ -41,4 +41,4 @@ def warm_up() -> None:
     simulator.warm()
     registry.load_builtin_plugins()
     calendars.periods_per_year(Timeframe.DAY_1, "XNYS")
-    backtesting.rehearse()
+    rehearsal.rehearse()

@@ -17,7 +17,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
@@ -28,6 +27,7 @@ from django_q.brokers import get_broker
 from django_q.tasks import async_task
 from redis.exceptions import RedisError
 
+from alphastrat.core import messenger
 from alphastrat.core.errors import AlphaStratError, ConflictError, ProviderError
 from alphastrat.core.job_progress import (
     JobCancelled,
@@ -46,6 +46,7 @@ LOST_AFTER = timedelta(seconds=20)
 CLOCK_TOLERANCE = timedelta(seconds=5)
 RESEND_AFTER = timedelta(seconds=30)
 ENDED_EVERY_SECONDS = 0.2
+MESSENGER_SECONDS = 5.0
 
 _CLAIM = """
     UPDATE core_job SET status = 'running', attempts = attempts + 1,
@@ -80,12 +81,11 @@ def on_worker_start(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def warm_up() -> None:
-    """Rehearse what is registered with `on_worker_start`, and a job that there is not."""
+    """Rehearse what is registered with `on_worker_start`."""
     # The first address that is asked for loads every view and API schema.
     reverse("core:job-list")
-    nobody = Job(id=uuid4())
-    _claim(str(nobody.pk), at=now())
-    JobProgress(nobody).finish(Job.Status.SUCCEEDED)
+    with suppress(TimeoutError):
+        messenger.send("nobody", {"type": "rehearsal"}).result(timeout=MESSENGER_SECONDS)
     for function in _warm_ups:
         function()
 
@@ -189,6 +189,16 @@ def run_job(job_id: str) -> None:
         )
     finally:
         structlog.contextvars.unbind_contextvars("job")
+
+
+def rehearse_job(job_id: str) -> None:
+    """Run a job that nobody else can see: of a transaction that will be rolled back."""
+    job = _claim(job_id, at=now())
+    if job is None:
+        raise ConflictError("Only a queued job can be rehearsed.")
+    progress = JobProgress(job)
+    result = _task(job.task)(progress, **job.arguments)
+    progress.finish(Job.Status.SUCCEEDED, result=jsonable(result))
 
 
 def run_to_end(job_id: str) -> None:

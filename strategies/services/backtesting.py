@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.urls import reverse
-from django.utils.timezone import now
 
 from alphastrat.core import events, live
 from alphastrat.core.errors import AlphaStratError, ConflictError, InvalidInput
 from alphastrat.core.jobs import enqueue
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
-from alphastrat.marketdata.frames import held_series
 from alphastrat.quant.types import FloatArray
 from strategies.models import BacktestRun, StrategyPerformance, StrategyVersion
 from strategies.quant import registry
@@ -180,31 +178,6 @@ def compute(
         benchmark_numbers=measuring.measure_benchmark(curves, periods_per_year=n_periods),
         undefined=undefined_indicators(signals.indicators, signals.symbols),
     )
-
-
-def rehearse() -> None:
-    """Compute a made-up backtest by both engines and store it in a run that there is not.
-
-    Called when a worker starts: what the first backtest would import, compile and remember is
-    there already, and so is what the database looks up for its statements.
-    """
-    nobody = BacktestRun(plugin="rsi_mean_reversion")
-    _claim(str(nobody.pk), at=now())
-    asked = specification.Specification(
-        plugin=nobody.plugin,
-        symbols=("A", "B"),
-        start=date(2024, 1, 1),
-        end=date(2024, 6, 30),
-        costs={"slippage_bps": 1.0},
-    )
-    held_series(asked.symbols, asked.timeframe)
-    loaded = market.made_up(asked.symbols, start_at=asked.start_at, n_bars=120)
-    computed = compute(asked, loaded, n_periods=252.0)
-    second_engine.agreement(computed.result, loaded.panel, signals_of(asked, loaded))
-    facts = _facts(nobody, computed, loaded, n_periods=252.0, warmup_bars=0)
-    _write(nobody, computed, measuring.headlines(computed.numbers), facts, at=now())
-    for plugin in registry.plugin_keys():
-        provenance.code_version(plugin)
 
 
 def signals_of(asked: specification.Specification, loaded: market.Market) -> PanelSignals:

@@ -73,15 +73,6 @@ def load(
     )
 
 
-def made_up(symbols: Sequence[str], *, start_at: datetime, n_bars: int) -> Market:
-    """Return bars that nobody has traded, to try a computation on."""
-    index = pd.date_range(start_at, periods=n_bars, freq="D", tz="UTC", name="closed_at")
-    wave = 100.0 + 10.0 * np.sin(np.arange(n_bars) / 3.0)
-    close = np.repeat(wave[:, None], len(symbols), axis=1)
-    panel = Panel(index, tuple(symbols), close, close + 1.0, close - 1.0, close, close * 1e4)
-    return Market(panel, 0, panel, None, _fingerprint(panel, None))
-
-
 def load_panel(
     symbols: Sequence[str],
     timeframe: str,

@@ -10,7 +10,8 @@ from django.utils.timezone import now
 
 from alphastrat.core import events, jobs
 from alphastrat.core.errors import ConflictError, InvalidInput, NotEnoughData
-from alphastrat.core.models import Job
+from alphastrat.core.models import Job, LiveEvent
+from alphastrat.marketdata.models import Bar, Instrument
 from strategies import receivers
 from strategies.models import BacktestRun, StrategyPerformance, Trial
 from strategies.services import backtesting, examination
@@ -138,8 +139,11 @@ def test_a_backtest_costs_few_statements_however_many_instruments(
 
 
 def test_a_worker_rehearses_without_leaving_a_trace(market):
+    held = Instrument.objects.count(), Bar.objects.count()
     jobs.warm_up()
+    assert (Instrument.objects.count(), Bar.objects.count()) == held
     assert not Job.objects.exists()
+    assert not LiveEvent.objects.exists()
     assert not BacktestRun.objects.exists()
     assert not Trial.objects.exists()
 
