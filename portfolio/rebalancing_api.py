@@ -16,10 +16,11 @@ from ninja import Query, Router, Schema, Status
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.pagination import paged
 from portfolio.api_choice import PortfolioChoice, chosen
-from portfolio.models import Portfolio, Rebalance
+from portfolio.models import Optimisation, Portfolio, Rebalance, RebalanceStatus
 from portfolio.quant.rebalance_policies import Trigger
 from portfolio.rebalancing_tables import laboratory_rows, trigger_rows
 from portfolio.services import rebalancing
+from portfolio.services.applied_weights import apply_and_propose
 from portfolio.services.laboratory import run_laboratory
 from portfolio.services.portfolio_state import returns_of, take_snapshot
 from portfolio.services.rebalance_settings import settings_of
@@ -51,6 +52,7 @@ class RebalanceOut(Schema):
 
     id: UUID
     portfolio_id: UUID
+    optimisation_id: UUID | None
     trigger: str
     reason: str
     status: str
@@ -71,10 +73,15 @@ class RebalanceOut(Schema):
 
 
 class RebalanceIn(Schema):
-    """Why a rebalance is proposed, and whether it is approved at once."""
+    """Why a rebalance is proposed, and whether it is approved at once.
+
+    With `optimisation_id` the weights of that answer become the targets first; asked again, the
+    same proposal is answered.
+    """
 
     reason: str = ""
     approve: bool = False
+    optimisation_id: UUID | None = None
 
 
 class DecisionIn(Schema):
@@ -104,9 +111,14 @@ class TriggersOut(Schema):
 @router.post("/rebalance", response={202: RebalanceOut}, url_name="rebalance_portfolio")
 def propose(request: HttpRequest, wanted: Query[PortfolioChoice], given: RebalanceIn) -> Any:
     """Propose a rebalance; with `approve` its movements begin at once if every check passes."""
-    portfolio, at = chosen(request, wanted.portfolio), now()
-    proposal = rebalancing.propose(portfolio, at=at, reason=given.reason)
-    if given.approve:
+    at = now()
+    if given.optimisation_id is not None:
+        answer = _optimisation(request, wanted.portfolio, given.optimisation_id)
+        proposal = apply_and_propose(answer, by=request.user, at=at)
+    else:
+        portfolio = chosen(request, wanted.portfolio)
+        proposal = rebalancing.propose(portfolio, at=at, reason=given.reason)
+    if given.approve and proposal.status == RebalanceStatus.PROPOSED:
         rebalancing.decide(proposal, is_approved=True, by=request.user, reason=given.reason, at=at)
     return Status(202, _rebalance(request, proposal.pk))
 
@@ -183,6 +195,16 @@ def _triggers(portfolio: Portfolio) -> Any:
     rows = trigger_rows(rebalancing.trigger_readings(snapshot, returns_of(snapshot)))
     settings = settings_of(portfolio.rebalance_settings).as_json()
     return {"settings": jsonable(settings), "triggers": jsonable(rows)}
+
+
+def _optimisation(
+    request: HttpRequest, portfolio_id: UUID | None, optimisation_id: UUID
+) -> Optimisation:
+    user: Any = request.user
+    mine = Optimisation.objects.filter(portfolio__in=Portfolio.objects.for_user(user))
+    if portfolio_id is not None:
+        mine = mine.filter(portfolio=portfolio_id)
+    return get_object_or_404(mine.select_related("portfolio__owner"), pk=optimisation_id)
 
 
 def _rebalance(request: HttpRequest, rebalance_id: UUID) -> Rebalance:

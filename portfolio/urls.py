@@ -26,6 +26,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="use-weights",
     ),
     path(
+        "portfolio/allocation/<uuid:optimisation_id>/propose/",
+        allocation.propose_weights,
+        name="propose-weights",
+    ),
+    path(
         "portfolio/allocation/<uuid:optimisation_id>/charts/<slug:chart>/",
         allocation.allocation_chart,
         name="allocation-chart",

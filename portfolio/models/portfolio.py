@@ -219,6 +219,10 @@ class Rebalance(UUIDModel):
 
     portfolio = models.ForeignKey(Portfolio, models.PROTECT, related_name="rebalances")
     job = models.ForeignKey("core.Job", models.SET_NULL, null=True, blank=True, related_name="+")
+    # The answer whose weights it is for, where a person applied one.
+    optimisation = models.ForeignKey(
+        "portfolio.Optimisation", models.SET_NULL, null=True, blank=True, related_name="rebalances"
+    )
     trigger = models.CharField(max_length=40)
     reason = models.CharField(max_length=300, blank=True)
     status = models.CharField(

@@ -24,6 +24,7 @@ from alphastrat.core.money import MONEY_PLACES, to_decimal
 from alphastrat.quant.types import FloatArray
 from portfolio.models import (
     BrokerName,
+    Optimisation,
     Portfolio,
     Rebalance,
     RebalanceStatus,
@@ -64,7 +65,12 @@ def trigger_readings(snapshot: Snapshot, returns: StrategyReturns | None = None)
 
 
 def propose(
-    portfolio: Portfolio, *, at: datetime, trigger: str = Trigger.MANUAL, reason: str = ""
+    portfolio: Portfolio,
+    *,
+    at: datetime,
+    trigger: str = Trigger.MANUAL,
+    reason: str = "",
+    optimisation: Optimisation | None = None,
 ) -> Rebalance:
     """Write down what a rebalance would do; nothing is moved yet.
 
@@ -72,7 +78,8 @@ def propose(
     """
     snapshot = take_snapshot(portfolio, at=at)
     returns = returns_of(snapshot)
-    return _propose(snapshot, returns, trigger=Trigger(trigger), reason=reason)
+    asked = Trigger(trigger)
+    return _propose(snapshot, returns, trigger=asked, reason=reason, optimisation=optimisation)
 
 
 def check_triggers(portfolio: Portfolio, *, at: datetime) -> Rebalance | None:
@@ -194,7 +201,12 @@ def switch_trigger(portfolio: Portfolio, trigger: Trigger, *, is_on: bool) -> No
 
 
 def _propose(
-    snapshot: Snapshot, returns: StrategyReturns, *, trigger: Trigger, reason: str
+    snapshot: Snapshot,
+    returns: StrategyReturns,
+    *,
+    trigger: Trigger,
+    reason: str,
+    optimisation: Optimisation | None = None,
 ) -> Rebalance:
     state = snapshot.state(returns)
     settings = snapshot.settings
@@ -206,6 +218,7 @@ def _propose(
     before, planned = (np.array(column) for column in zip(*rows, strict=True))
     proposal = Rebalance(
         portfolio=snapshot.portfolio,
+        optimisation=optimisation,
         trigger=trigger,
         reason=reason[:300],
         proposed_at=snapshot.at,

@@ -27,6 +27,7 @@ from portfolio.models import Optimisation, Portfolio
 from portfolio.quant.allocation_problem import LABELS
 from portfolio.services import portfolio_optimizer
 from portfolio.services.allocation_options import DEFAULTS, AllocationOptions, options_of
+from portfolio.services.applied_weights import apply_and_propose
 from portfolio.services.portfolio_state import Snapshot, take_snapshot
 from portfolio.views.chosen import chosen_portfolio, portfolio_choices
 
@@ -135,6 +136,22 @@ def use_weights(request: PageRequest, optimisation_id: UUID) -> HttpResponse:
         messages.success(
             request, "These weights are the targets now. Rebalancing moves the capital."
         )
+    return redirect(optimisation.portfolio)
+
+
+@role_required(Role.TRADER)
+@require_POST
+def propose_weights(request: PageRequest, optimisation_id: UUID) -> HttpResponse:
+    """Make the weights found the targets, and open the rebalance that leads to them."""
+    optimisation = _find(request, optimisation_id)
+    try:
+        proposal = apply_and_propose(optimisation, by=request.user, at=now())
+    except InvalidInput as error:
+        messages.info(request, str(error))
+    except AlphaStratError as error:
+        messages.error(request, str(error))
+    else:
+        return redirect(proposal)
     return redirect(optimisation.portfolio)
 
 

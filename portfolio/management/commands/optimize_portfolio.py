@@ -9,12 +9,13 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import now
 
-from alphastrat.core.errors import AlphaStratError
+from alphastrat.core.errors import AlphaStratError, InvalidInput
 from portfolio.models import Optimisation, Portfolio
 from portfolio.quant.allocation_problem import Method
 from portfolio.quant.requirements import percent
 from portfolio.services import portfolio_optimizer
 from portfolio.services.allocation_options import options_of
+from portfolio.services.applied_weights import apply_and_propose
 
 NUMBERS = (
     ("target", float, "target return or volatility a year, a fraction"),
@@ -37,6 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("portfolio", help="name or id")
         parser.add_argument("--method", choices=[one.value for one in Method])
         parser.add_argument("--apply", action="store_true", help="use the weights as targets")
+        parser.add_argument(
+            "--propose", action="store_true", help="use the weights and propose the rebalance"
+        )
         for name, kind, text in NUMBERS:
             parser.add_argument(f"--{name}", type=kind, help=text)
 
@@ -57,9 +61,21 @@ class Command(BaseCommand):
         if found.status != "succeeded":
             raise CommandError(found.failure_reason)
         self._print(found)
-        if given["apply"]:
+        if given["propose"]:
+            self._propose(found)
+        elif given["apply"]:
             portfolio_optimizer.apply_targets(found)
             self.stdout.write("These weights are the targets now.")
+
+    def _propose(self, found: Optimisation) -> None:
+        try:
+            proposal = apply_and_propose(found, by=None, at=now())
+        except InvalidInput as error:
+            self.stdout.write(str(error))
+        except AlphaStratError as error:
+            raise CommandError(str(error)) from error
+        else:
+            self.stdout.write(f"Proposed: rebalance {proposal.pk}, {proposal.cost:.2f} of cost.")
 
     def _print(self, found: Optimisation) -> None:
         result = found.result or {}
