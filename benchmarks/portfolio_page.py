@@ -17,11 +17,14 @@ from benchmarks.scratch import scratch_database
 REPEATS = 15
 N_STRATEGIES = 100
 N_DAYS = 252
+N_FILLS = 101
 CAPITAL = 100_000
 LIMITS = "limits: 25 queries and 200 ms server time, each page with 100 strategies"
 PAGES = (
     "/portfolio/allocation/",
     "/portfolio/performance/",
+    "/portfolio/performance/?period=month",
+    "/portfolio/performance/?format=pdf",
     "/portfolio/risk/",
     "/portfolio/rebalancing/",
     "/portfolio/correlation/",
@@ -67,7 +70,7 @@ def _strategy(user: Any, number: int, symbol: str) -> Any:
 def _account(strategy: Any, instrument: Any, returns: Any) -> None:
     import numpy as np
 
-    from portfolio.models import Account, EquityPoint, Position
+    from portfolio.models import Account, EquityPoint, Fill, Position
 
     curve = CAPITAL * np.cumprod(1.0 + returns)
     last = Decimal(str(round(float(curve[-1]), 4)))
@@ -99,6 +102,21 @@ def _account(strategy: Any, instrument: Any, returns: Any) -> None:
         realised=0,
         mark_price=100,
         protection={"stop": 95},
+    )
+    Fill.objects.bulk_create(
+        Fill(
+            account=account,
+            instrument=instrument,
+            source=Fill.Source.PAPER,
+            execution_id=str(number),
+            side="sell" if number % 2 else "buy",
+            quantity=50,
+            price=100,
+            commission=1,
+            filled_at=START + timedelta(days=number * N_DAYS / N_FILLS),
+            recorded_at=START,
+        )
+        for number in range(N_FILLS)
     )
 
 

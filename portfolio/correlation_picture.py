@@ -66,7 +66,7 @@ def matrix_png(found: CorrelationStudy, shown: Sequence[int], *, title: str, not
         for column, other in enumerate(shown):
             _cell(draw, frame.cell(row, column), found, shown[row], other)
     sink = io.BytesIO()
-    picture.save(sink, "PNG", optimize=True)
+    picture.save(sink, "PNG", compress_level=3)
     return sink.getvalue()
 
 

@@ -19,7 +19,7 @@ NONE = "none"
 UNIVERSE = "universe"
 DAILY = Timeframe.DAY_1.value
 # More are not chosen from a list; any symbol may stand in the address.
-MAX_CHOICES = 250
+MAX_CHOICES = 100
 DAY = 86_400_000_000
 UNIX_EPOCH = date(1970, 1, 1).toordinal()
 
@@ -45,14 +45,19 @@ class Benchmark:
         return int(np.isfinite(self.returns).sum())
 
 
-def choices() -> list[tuple[str, str]]:
-    """Return what a portfolio can be compared with, as names and labels."""
-    daily = Instrument.objects.filter(series__timeframe=DAILY, is_active=True)
-    symbols = daily.distinct().order_by("symbol").values_list("symbol", flat=True)
+def choices(chosen: str = UNIVERSE) -> list[tuple[str, str]]:
+    """Return what a portfolio can be compared with, as names and labels.
+
+    What is chosen is among them, even if the list would be too long for it.
+    """
+    daily = Instrument.objects.filter(series__timeframe=DAILY, is_active=True).distinct()
+    symbols = list(daily.order_by("symbol").values_list("symbol", flat=True)[:MAX_CHOICES])
+    if chosen not in (NONE, UNIVERSE, *symbols):
+        symbols.append(chosen)
     return [
         (NONE, "Nothing"),
         (UNIVERSE, "Its instruments, equal weight"),
-        *((symbol, symbol) for symbol in symbols[:MAX_CHOICES]),
+        *((symbol, symbol) for symbol in symbols),
     ]
 
 

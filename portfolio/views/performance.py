@@ -47,7 +47,7 @@ def portfolio_performance(request: PageRequest) -> HttpResponseBase:
         "portfolios": portfolio_choices(request),
         "topic": f"portfolio:{portfolio.pk}",
         "heads": heads,
-        "benchmarks": benchmarks.choices(),
+        "benchmarks": benchmarks.choices(_benchmark(request)),
         **_results(request, performance),
         **_attributions(request, performance),
         **_calendars(request, performance),

@@ -92,6 +92,7 @@ def test_the_universe_is_what_the_members_trade(one):
     found = load_performance(portfolio, benchmark=benchmarks.UNIVERSE)
     assert found.benchmark.returns == pytest.approx([0.0, 0.10, -0.10, 0.0])
     assert ("UNRELATED", "UNRELATED") in benchmarks.choices()
+    assert ("ODD", "ODD") in benchmarks.choices("ODD")
 
 
 @pytest.mark.parametrize("name", ["none", "NOSUCH"])
