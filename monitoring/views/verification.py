@@ -38,6 +38,7 @@ from monitoring.services.performance_validator import Examined
 from monitoring.verification_charts import EXAMINED, EXPLAINED
 from monitoring.verification_forms import OverruleForm, VerificationFilter, VerificationSettings
 from monitoring.verification_receivers import verify_now
+from monitoring.verification_tables import check_cell
 from strategies.models import Strategy
 
 VERDICTS_PER_PAGE = 100
@@ -61,7 +62,7 @@ VERDICT_COLUMNS = (
     Column("status", "Verdict", "status", sort="status"),
     Column("score", "Health", "count", sort="score"),
     Column("e_text", "E", sort="e_value"),
-    *(Column(f"states.{key}", label, "status") for key, label in CHECKS),
+    *(Column(f"cells.{key}", label, "html") for key, label in CHECKS),
     Column("n_bars", "Bars", "count", sort="n_bars"),
     Column("observed_to", "As of", "time", sort="observed_to"),
 )
@@ -442,6 +443,7 @@ def _row(verification: Verification) -> dict[str, Any]:
         "n_bars": verification.n_bars,
         "n_trades": verification.n_trades,
         "observed_to": verification.observed_to,
+        "cells": {check["key"]: check_cell(check) for check in checks},
         "states": {check["key"]: check["state"] for check in checks},
         "values": {check["key"]: check["value"] for check in checks},
     }

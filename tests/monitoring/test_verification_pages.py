@@ -51,6 +51,7 @@ def test_the_list_shows_every_check_of_every_strategy(judged, alice):
     assert judged.name in text
     assert page("verification-detail", judged) in text
     assert text.count("badge") >= 10
+    assert " bp</span>" in text  # each check with its value
     assert reverse("monitoring:verification") in text
 
 
