@@ -199,3 +199,8 @@ def get_hub() -> Hub:
     if loop not in _hubs:
         _hubs[loop] = Hub()
     return _hubs[loop]
+
+
+def n_open_sockets() -> int:
+    """Count the sockets of this process."""
+    return sum(hub.n_sockets for hub in list(_hubs.values()))

@@ -9,10 +9,11 @@ from django.views.decorators.http import require_GET
 from alphastrat.core.access import Role, role_required
 from alphastrat.core.doctor import OPERATION, run_checks, worst
 from alphastrat.core.http import PageRequest, render_page
+from alphastrat.core.hub import n_open_sockets
 from alphastrat.core.models import Heartbeat
 from alphastrat.core.tables import Column
 from monitoring.services import overview as figures
-from monitoring.services.alert_speed import alert_speed
+from monitoring.services.alert_speed import alert_speed, pass_speed
 from monitoring.services.system_health import bar_lags, queue
 
 LAG_COLUMNS = (
@@ -24,7 +25,7 @@ LAG_COLUMNS = (
 )
 SPEED_COLUMNS = (
     Column("label", "Step"),
-    Column("n_alerts", "Alerts", format="count"),
+    Column("n", "Times", format="count"),
     Column("median", "Median", format="duration"),
     Column("p95", "95 %", format="duration"),
     Column("longest", "Longest", format="duration"),
@@ -52,7 +53,8 @@ def system(request: PageRequest) -> HttpResponse:
         "processes": figures.processes(at=at),
         "queue": queue(at=at),
         "speed_columns": SPEED_COLUMNS,
-        "speed": alert_speed(at=at),
+        "speed": [*alert_speed(at=at), *pass_speed(at=at)],
+        "n_sockets": n_open_sockets(),
         "lag_columns": LAG_COLUMNS,
         "lags": bar_lags(at=at),
         "heartbeat_columns": HEARTBEAT_COLUMNS,
