@@ -26,6 +26,11 @@ urlpatterns = [
     path("strategies/<uuid:strategy_id>/edit/", strategies.strategy_edit, name="strategy-edit"),
     path("strategies/<uuid:strategy_id>/move/", strategies.strategy_move, name="strategy-move"),
     path(
+        "strategies/<uuid:strategy_id>/parameters/",
+        strategies.strategy_parameters,
+        name="strategy-parameters",
+    ),
+    path(
         "strategies/<uuid:strategy_id>/signals/",
         signals.strategy_signals,
         name="strategy-signals",

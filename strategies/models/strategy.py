@@ -161,6 +161,28 @@ class Strategy(UUIDModel, TimeStampedModel):
         self.refresh_from_db()
 
 
+class StrategyVersionQuerySet(models.QuerySet["StrategyVersion"]):
+    """Versions of strategies with what they earned."""
+
+    def with_results(self) -> StrategyVersionQuerySet:
+        """Annotate how many backtests each version has, and the headline of the newest."""
+        measured = StrategyPerformance.objects.filter(
+            source=PerformanceSource.BACKTEST, run__strategy_version=models.OuterRef("pk")
+        )
+        newest = measured.order_by("-created_at")
+        counted = (
+            measured.order_by()
+            .values("run__strategy_version")
+            .annotate(n_runs=models.Count("pk"))
+            .values("n_runs")
+        )
+        columns = ("run", "total_return", "sharpe_ratio", "max_drawdown")
+        return self.annotate(
+            n_runs=models.Subquery(counted),
+            **{f"latest_{name}": models.Subquery(newest.values(name)[:1]) for name in columns},
+        )
+
+
 class StrategyVersion(UUIDModel):
     """What a strategy was at one time; never changed once written."""
 
@@ -175,6 +197,8 @@ class StrategyVersion(UUIDModel):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     reason = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = StrategyVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["strategy", "-number"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -157,25 +157,25 @@ def settings_of(run: BacktestRun) -> list[tuple[str, str]]:
         ("Timeframe", run.timeframe),
         ("Period", period_of(run)),
         ("Capital", money(run.capital, run.currency, 0).text),
-        ("Position size", _sizing(run)),
+        ("Position size", sizing_words(run.sizing)),
     ]
     specs = {spec.name: spec for spec in parameter_specs(plugin)} if plugin else {}
     rows += [
         (specs[name].label, f"{_plain(value)} {specs[name].unit}".strip())
         if name in specs
         else (name, _plain(value))
-        for name, value in run.parameters.items()
+        for name, value in _ordered(run.parameters, specs)
     ]
-    for fields, values in ((EXIT_FIELDS, run.exit_rules), (COST_FIELDS, run.costs)):
-        rows += [
-            (label, _with_unit(values[name], unit))
-            for name, label, unit, _ in fields
-            if values.get(name)
-        ]
+    rows += [*exit_rows(run.exit_rules), *_given(COST_FIELDS, run.costs)]
     if not any(run.costs.values()):
         rows.append(("Costs", "None"))
     rows.append(("Engine", run.get_engine_display()))
     return rows
+
+
+def exit_rows(exit_rules: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the exit rules that do something, in words."""
+    return _given(EXIT_FIELDS, exit_rules)
 
 
 def trip_columns(run: BacktestRun, *, is_short: bool = False) -> tuple[Column, ...]:
@@ -307,14 +307,29 @@ def _heat(value: float) -> dict[str, Any]:
     return {"text": percent(value, 1).text, "level": f"{'-' if value < 0 else ''}{steps}"}
 
 
-def _sizing(run: BacktestRun) -> str:
-    rule = SIZING_RULES[run.sizing.get("kind", "equal_share")]
-    values = {**rule.defaults, **{k: v for k, v in run.sizing.items() if k != "kind"}}
+def sizing_words(sizing: Mapping[str, Any]) -> str:
+    """Return a rule of position size in words."""
+    rule = SIZING_RULES[sizing.get("kind", "equal_share")]
+    values = {**rule.defaults, **{k: v for k, v in sizing.items() if k != "kind"}}
     parts = [
         _with_unit(value, SIZING_LABELS.get(name, ("", "", False))[1])
         for name, value in values.items()
     ]
     return f"{rule.label}: {', '.join(parts)}" if parts else rule.label
+
+
+def _given(fields: Sequence[Any], values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (label, _with_unit(values[name], unit))
+        for name, label, unit, _ in fields
+        if values.get(name)
+    ]
+
+
+def _ordered(values: Mapping[str, Any], specs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return parameters in the order of their declaration, which JSON columns forget."""
+    places = {name: place for place, name in enumerate(specs)}
+    return sorted(values.items(), key=lambda item: places.get(item[0], len(places)))
 
 
 def _with_unit(value: Any, unit: str) -> str:

@@ -23,16 +23,28 @@ from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from strategies.charts import equity, underwater
-from strategies.models import BacktestRun, LifecycleState, Strategy, StrategyCheck, StrategyVersion
+from strategies.models import (
+    BacktestRun,
+    LifecycleState,
+    Strategy,
+    StrategyCheck,
+    StrategySignal,
+    StrategyVersion,
+)
 from strategies.quant import registry
+from strategies.services import signal_additions
 from strategies.services.lifecycle import change_strategy, create_strategy, move_strategy
 from strategies.services.results import Results
+from strategies.signal_charts import signal_panel
 from strategies.strategy_forms import StrategyFilter, StrategyForm, initial_of_version
 from strategies.views import strategy_tables
 from strategies.views.backtests import RUN_COLUMNS
+from strategies.views.result_tables import exit_rows, sizing_words
+from strategies.views.signals import columns
 
 STRATEGIES_PER_PAGE = 50
 N_RUNS = 10
+N_SIGNALS = 8
 
 STRATEGY_COLUMNS = (
     Column("name", "Strategy", sort="name", link="get_absolute_url"),
@@ -85,25 +97,19 @@ def strategy_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse:
     topic = f"strategy:{strategy_id}"
     heads = live.heads(topic)
     strategy = _strategy(request, strategy_id)
-    versions = list(StrategyVersion.objects.filter(strategy=strategy).select_related("created_by"))
     runs = BacktestRun.objects.filter(strategy_version__strategy=strategy)
     latest = runs.succeeded().select_related("strategy_version__strategy").first()
-    plugin = registry.find(strategy.plugin)
     context: dict[str, Any] = {
         "strategy": strategy,
-        "is_installed": plugin is not None,
-        "version": strategy.current_version,
-        "parameters": strategy_tables.parameter_rows(plugin, strategy.parameters),
-        "parameter_columns": strategy_tables.PARAMETER_COLUMNS,
-        "versions": strategy_tables.version_rows(versions),
-        "version_columns": strategy_tables.VERSION_COLUMNS,
+        "is_installed": registry.find(strategy.plugin) is not None,
+        **strategy_tables.tables_of(strategy),
         "runs": runs.listed()[:N_RUNS],
         "run_columns": [
             replace(column, sort="") for column in RUN_COLUMNS if column.key != "win_rate"
         ],
         "latest": latest,
         "checks": StrategyCheck.objects.filter(version=strategy.current_version),
-        "signals_href": reverse("strategies:strategy-signals", args=[strategy.pk]),
+        **_history(strategy),
         "backtest_href": f"{reverse('strategies:backtest-new')}?strategy={strategy.pk}",
         "transitions": [
             {
@@ -127,6 +133,40 @@ def strategy_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse:
         }
     return render_page(
         request, "strategies/strategy_detail.html", "strategies/_strategy.html", context
+    )
+
+
+@login_required
+@require_GET
+def strategy_parameters(request: PageRequest, strategy_id: UUID) -> HttpResponseBase:
+    """Show the parameters of a strategy and the history of its versions."""
+    strategy = _strategy(request, strategy_id)
+    version = strategy.current_version
+    if "format" in request.GET:
+        rows = StrategyVersion.objects.filter(strategy=strategy).select_related("created_by")
+        return exports.table_response(
+            rows,
+            strategy_tables.VERSION_EXPORTS,
+            name="versions",
+            form=request.GET["format"],
+        )
+    context: dict[str, Any] = {
+        "strategy": strategy,
+        "can_write": request.user.has_role(Role.TRADER),
+        **strategy_tables.tables_of(strategy),
+    }
+    if version is not None:
+        context["terms"] = [
+            ("Instruments", ", ".join(version.symbols)),
+            ("Timeframe", version.timeframe),
+            ("Position size", sizing_words(version.sizing)),
+            *(exit_rows(version.exit_rules) or [("Stops", "None: the strategy's own exits only")]),
+        ]
+    return render_page(
+        request,
+        "strategies/strategy_parameters.html",
+        "strategies/_strategy_parameters.html",
+        context,
     )
 
 
@@ -193,6 +233,20 @@ def strategy_move(request: PageRequest, strategy_id: UUID) -> HttpResponse:
     else:
         messages.success(request, f"{strategy.name} is now {strategy.get_state_display()}.")
     return redirect(strategy)
+
+
+def _history(strategy: Strategy) -> dict[str, Any]:
+    """Return the newest signals of a strategy, and the chart of the one on top."""
+    newest = StrategySignal.objects.filter(strategy=strategy).exclude(signal_type="HOLD")
+    shown = list(signal_additions.annotated(newest.listed().with_sequel())[:N_SIGNALS])
+    left_out = ("strategy.name", "version.number", "latency")
+    return {
+        "signals": shown,
+        "signal_columns": [
+            replace(column, sort="") for column in columns() if column.key not in left_out
+        ],
+        **(signal_panel(strategy, wanted=shown[0].instrument.symbol) if shown else {}),
+    }
 
 
 def _strategy(request: PageRequest, strategy_id: UUID) -> Strategy:

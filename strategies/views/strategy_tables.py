@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.urls import reverse
+
 from alphastrat.core.tables import Column
-from strategies.models import StrategyVersion
+from strategies.models import Strategy, StrategyVersion
+from strategies.quant import registry
 from strategies.quant.parameters import MAX_FREE_PARAMETERS, free_parameters, parameter_specs
 
 EXPORTS = tuple(
@@ -41,10 +44,43 @@ VERSION_COLUMNS = (
     Column("number", "Version", "count"),
     Column("changes", "What changed"),
     Column("reason", "Reason"),
+    Column("n_runs", "Backtests", "count"),
+    Column("total_return", "Return", "signed_percent", link="run_url"),
+    Column("sharpe_ratio", "Sharpe", "signed_ratio"),
+    Column("max_drawdown", "Drawdown", "signed_percent"),
     Column("author", "By"),
     Column("created_at", "When", "time"),
 )
+VERSION_EXPORTS = tuple(
+    Column(name, name)
+    for name in (
+        "number",
+        "plugin",
+        "parameters",
+        "symbols",
+        "timeframe",
+        "exit_rules",
+        "sizing",
+        "reason",
+        "created_by.username",
+        "created_at",
+    )
+)
 COMPARED = ("plugin", "timeframe", "symbols", "parameters", "exit_rules", "sizing")
+
+
+def tables_of(strategy: Strategy) -> dict[str, Any]:
+    """Return what the tables of parameters and versions show."""
+    plugin = registry.find(strategy.plugin)
+    versions = StrategyVersion.objects.filter(strategy=strategy).select_related("created_by")
+    return {
+        "version": strategy.current_version,
+        "complexity": complexity_words(plugin) if plugin is not None else "",
+        "parameters": parameter_rows(plugin, strategy.parameters),
+        "parameter_columns": PARAMETER_COLUMNS,
+        "versions": version_rows(list(versions.with_results())),
+        "version_columns": VERSION_COLUMNS,
+    }
 
 
 def parameter_rows(plugin: type[Any] | None, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -68,14 +104,24 @@ def parameter_rows(plugin: type[Any] | None, values: Mapping[str, Any]) -> list[
     ]
 
 
-def version_rows(versions: Sequence[StrategyVersion]) -> list[dict[str, Any]]:
-    """Return the versions, newest first, each with what it changed."""
+def version_rows(versions: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the versions, newest first, each with what it changed and earned.
+
+    `versions` come from `with_results`.
+    """
     older = [*versions[1:], None]
     return [
         {
             "number": version.number,
             "changes": changes_between(before, version),
             "reason": version.reason,
+            "n_runs": version.n_runs or 0,
+            "run_url": reverse("strategies:backtest-detail", args=[version.latest_run])
+            if version.latest_run
+            else "",
+            "total_return": version.latest_total_return,
+            "sharpe_ratio": version.latest_sharpe_ratio,
+            "max_drawdown": version.latest_max_drawdown,
             "author": version.created_by.get_username(),
             "created_at": version.created_at,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from auditlog.models import LogEntry
@@ -12,11 +12,11 @@ from django.utils.timezone import now
 
 from alphastrat.core.errors import ConflictError, InvalidInput
 from alphastrat.core.live import stored_topic
-from strategies.models import BacktestRun, Strategy, StrategyVersion
+from strategies.models import BacktestRun, Strategy, StrategySignal, StrategyVersion
 from strategies.models.strategy import TRANSITIONS, LifecycleState
 from strategies.services import lifecycle
 from strategies.services.lifecycle import StrategyDraft
-from tests.factories import signed_in
+from tests.factories import make_user, signed_in
 from tests.strategies.builders import finished_run, make_market, make_run, make_strategy
 
 pytestmark = pytest.mark.django_db
@@ -245,3 +245,47 @@ def test_the_list_costs_the_same_however_many_strategies_it_shows(
     # session, user, running jobs, count, page
     with django_assert_num_queries(5):
         browser.get("/strategies/")
+
+
+def test_parameters_and_versions_stand_on_their_own_page_with_what_each_version_earned(
+    browser, strategy, alice
+):
+    run = finished_run(alice, version=strategy.current_version)
+    change(strategy, parameters={**strategy.parameters, "period": 9})
+    url = f"{strategy.get_absolute_url()}parameters/"
+    page = browser.get(url).content.decode()
+    assert "Try it" in page
+    assert "4 of at most 5 free parameters" in page
+    assert run.get_absolute_url() in page
+    rows = json.loads(b"".join(browser.get(f"{url}?format=json").streaming_content))
+    assert [(row["number"], row["parameters"]["period"]) for row in rows] == [(2, 9), (1, 14)]
+    newest, first = StrategyVersion.objects.filter(strategy=strategy).with_results()
+    assert (newest.n_runs, newest.latest_run) == (None, None)
+    assert (first.n_runs, first.latest_run) == (1, run.pk)
+    assert float(first.latest_sharpe_ratio) == pytest.approx(float(run.sharpe_ratio))
+
+
+def test_the_page_of_a_strategy_shows_its_newest_signals_on_their_chart(browser, strategy):
+    StrategySignal.objects.create(
+        strategy=strategy,
+        version=strategy.current_version,
+        instrument=strategy.universe.get(symbol="KO"),
+        signal_type="SELL",
+        target=-1,
+        strength=0.4,
+        price=41.5,
+        closed_at=datetime(2016, 6, 30, 20, tzinfo=UTC),
+        generated_at=datetime(2016, 6, 30, 20, 1, tzinfo=UTC),
+        metadata={"indicators": {"rsi": 72.5}},
+    )
+    page = browser.get(strategy.get_absolute_url()).content.decode()
+    assert "rsi 72.5" in page
+    assert f"{strategy.get_absolute_url()}signals/KO/chart/" in page
+
+
+def test_a_viewer_reaches_signals_and_parameters_and_cannot_change_anything(strategy):
+    viewer = signed_in(make_user("victor", role="viewer"))
+    page = viewer.get(strategy.get_absolute_url()).content.decode()
+    for there in ("signals/", "parameters/"):
+        assert f'href="{strategy.get_absolute_url()}{there}"' in page
+    assert f'href="{strategy.get_absolute_url()}edit/"' not in page
