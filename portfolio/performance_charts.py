@@ -58,7 +58,7 @@ def equity_figure(performance: Performance) -> Figure:
     equity = [float(one) for one in performance.equity]
     traces = [
         charts.line(times, equity, name="Equity", role="equity"),
-        charts.line(times, pnl.cumsum(), name="P&L so far", role="series-4", panel=2),
+        charts.line(times, pnl.cumsum(), name="P&L so far", role="series-2", panel=2),
         charts.line(
             times, performance.drawdowns, name="Below peak", role="drawdown", panel=3, fill=True
         ),
