@@ -148,11 +148,11 @@ def store_promises(strategies: Any, versions: Any, rng: np.random.Generator) -> 
 
 
 def store_shadows(accounts: Any, versions: Any, rng: np.random.Generator) -> None:
+    from alphastrat.core.moments import microseconds
     from monitoring.models import Shadow
     from monitoring.quant.divergence import Reason
     from monitoring.quant.signal_tally import TALLY
     from monitoring.services import packing
-    from monitoring.services.observations import microseconds
 
     times = np.array([microseconds(START + timedelta(days=t)) for t in range(N_BARS)])
     differing = np.zeros(2, TALLY)

@@ -16,8 +16,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from alphastrat.core.moments import microseconds
 from monitoring.services import packing
-from monitoring.services.binary import EPOCH_US, binary_rows, microseconds, moment_of
+from monitoring.services.binary import EPOCH_US, binary_rows, moment_of
 
 RecordArray = npt.NDArray[np.void]
 POINT = np.dtype([("time", "<i8"), ("bar_return", "<f8"), ("equity", "<f8"), ("exposure", "<f8")])

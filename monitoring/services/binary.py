@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from django.db import connection
 from psycopg import Cursor
 
+from alphastrat.core.moments import moment
 from alphastrat.quant.types import IntArray
 
 # PostgreSQL's binary times count microseconds from 2000-01-01.
 EPOCH_US = 946_684_800_000_000
-_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def binary_rows(statement: str, parameters: dict[str, Any]) -> list[Any]:
@@ -28,11 +28,6 @@ def binary_times(raw: bytes | memoryview) -> IntArray:
     return np.frombuffer(raw, ">i8").astype(np.int64) + EPOCH_US
 
 
-def microseconds(moment: datetime) -> int:
-    """Return a moment as microseconds since 1970 UTC."""
-    return (moment - _1970) // timedelta(microseconds=1)
-
-
 def moment_of(value: int) -> datetime | None:
     """Return the moment of microseconds since 1970 UTC; None for 0."""
-    return _1970 + timedelta(microseconds=int(value)) if value else None
+    return moment(value) if value else None

@@ -12,6 +12,7 @@ import pandas as pd
 
 from alphastrat.core.errors import NotEnoughData
 from alphastrat.core.formatting import basis_points
+from alphastrat.core.moments import microseconds
 from alphastrat.quant.types import FloatArray
 from monitoring.models import Shadow
 from monitoring.quant.gaps import (
@@ -23,7 +24,7 @@ from monitoring.quant.gaps import (
     explain_gap,
 )
 from monitoring.services import account_markets, packing, shadow
-from monitoring.services.observations import microseconds, moment_of
+from monitoring.services.binary import moment_of
 from portfolio.models import Account, EquityPoint
 from strategies.models import Strategy
 from strategies.services import run_archive

@@ -13,7 +13,8 @@ from django.db import connection
 from alphastrat.quant.types import IntArray
 from monitoring.quant.joint_path import JointPath, LiveMember, joint_path
 from monitoring.services import packing
-from monitoring.services.observations import YEAR, binary_times, moment_of
+from monitoring.services.binary import binary_times, moment_of
+from monitoring.services.observations import YEAR
 
 # The largest accounts that one chart adds up: the first page does not wait for a thousand.
 MOST_ACCOUNTS = 30

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
+from alphastrat.core.moments import microseconds
 from alphastrat.marketdata.live_market import market_time
 from alphastrat.quant.types import BoolArray, FloatArray, IntArray, Timeframe
 from monitoring.quant.evidence import Observations
@@ -29,19 +30,15 @@ from monitoring.services.account_series import (
     Wanted,
     concatenated,
 )
-from monitoring.services.binary import binary_rows, binary_times, microseconds, moment_of
+from monitoring.services.binary import binary_rows
 
 __all__ = [
     "YEAR",
     "Loaded",
     "Standings",
-    "binary_rows",
-    "binary_times",
     "evidence_start",
     "load",
     "load_with_standings",
-    "microseconds",
-    "moment_of",
 ]
 
 YEAR = timedelta(days=365, hours=6)

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from django.db.models import F, Q
 
+from alphastrat.core.moments import microseconds
 from alphastrat.quant.calendars import periods_per_year
 from alphastrat.quant.types import FloatArray, IntArray, Timeframe
 from monitoring.models import Shadow
 from monitoring.quant import gaps
 from monitoring.services import packing
 from monitoring.services.account_markets import LiveMarket, markets_of, version_of
-from monitoring.services.observations import microseconds
 from monitoring.services.signal_divergence import explain, follow, read_given
 from portfolio.models import Account, Fill, OrderReason
 from strategies.models import StrategyVersion

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
+from alphastrat.core.moments import microseconds
 from alphastrat.marketdata.live_market import live_series
 from alphastrat.marketdata.models import Instrument
 from alphastrat.quant.types import IntArray
@@ -34,7 +35,7 @@ from monitoring.quant.divergence import (
 from monitoring.quant.signal_tally import TALLY, tally
 from monitoring.services import packing
 from monitoring.services.account_markets import LiveMarket, version_of
-from monitoring.services.observations import binary_rows, binary_times, microseconds, moment_of
+from monitoring.services.binary import binary_rows, binary_times, moment_of
 from portfolio.models import Account
 from strategies.models import Strategy
 from strategies.quant.signals import PanelSignals, PositionArray
