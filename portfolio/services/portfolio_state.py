@@ -192,8 +192,6 @@ def _scale(member: PortfolioMember, standing: StrategyStanding | None) -> float:
 
 
 def _volatility_ratio(returns: list[float], policy: RebalancePolicy) -> float | None:
-    if policy.volatility_high is None:
-        return None
     windows = policy.volatility_window, policy.volatility_long
     found = float(volatility_ratio(np.array(returns, dtype=np.float64), *windows))
     return found if np.isfinite(found) else None
