@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -44,6 +45,8 @@ SESSION_NAMES = (
     "benchmark_return",
 )
 SESSION_COLUMNS = tuple(Column(key, key) for key in SESSION_NAMES)
+MONTH_NAMES = ("month", "sessions", "pnl", "month_return", "benchmark_return")
+MONTH_COLUMNS = tuple(Column(key, key) for key in MONTH_NAMES)
 INSTRUMENT_COLUMNS = (
     Column("symbol", "Instrument"),
     Column("pnl", "Result", "signed_money"),
@@ -71,6 +74,23 @@ def sessions(performance: Performance) -> list[dict[str, Any]]:
             "benchmark_return": other,
         }
         for one, equity, gained, depth, other in zip(days, *columns, strict=True)
+    ]
+
+
+def months(performance: Performance) -> list[dict[str, Any]]:
+    """Return one row per month, oldest first; returns compound those of its sessions."""
+    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sessions(performance):
+        grouped[f"{row['day']:%Y-%m}"].append(row)
+    return [
+        {
+            "month": month,
+            "sessions": len(rows),
+            "pnl": sum(row["pnl"] for row in rows),
+            "month_return": _compounded([row["session_return"] for row in rows]),
+            "benchmark_return": _compounded([row["benchmark_return"] for row in rows]),
+        }
+        for month, rows in grouped.items()
     ]
 
 
@@ -121,6 +141,11 @@ def instrument_bars(lines: Sequence[InstrumentResult]) -> tuple[list[str], list[
 
 def stay_name(stay: Stay) -> str:
     return stay.name if stay.left_at is None else f"{stay.name} (former, left {day(stay.left_at)})"
+
+
+def _compounded(returns: Sequence[float | None]) -> float | None:
+    known = [one for one in returns if one is not None]
+    return float(np.prod(1.0 + np.array(known)) - 1.0) if known else None
 
 
 def _bars(lines: Sequence[tuple[str, Decimal]]) -> tuple[list[str], list[float]]:

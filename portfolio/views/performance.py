@@ -173,6 +173,8 @@ def _export(request: PageRequest, performance: Performance, *, form: str) -> Htt
         return report_response(performance, period, at=now())
     if table == "sessions":
         rows, columns = performance_tables.sessions(performance), performance_tables.SESSION_COLUMNS
+    elif table == "months":
+        rows, columns = performance_tables.months(performance), performance_tables.MONTH_COLUMNS
     elif table == "instruments":
         rows = by_instrument(performance, period)
         columns = performance_tables.INSTRUMENT_COLUMNS

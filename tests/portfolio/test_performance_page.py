@@ -145,6 +145,11 @@ def test_exports_hold_the_benchmark_and_the_instruments(one, alice):
         [0.0, 0.10, -0.10, 0.0]
     )
     assert [row["symbol"] for row in rows(table="instruments")] == ["AAPL", ""]
+    (month,) = rows(table="months")
+    assert (month["month"], month["sessions"]) == ("2016-01", "4")
+    # 1.1 * 0.95 * 1.02 beside 1.1 * 0.9.
+    assert float(month["month_return"]) == pytest.approx(0.0659)
+    assert float(month["benchmark_return"]) == pytest.approx(-0.01)
 
 
 def test_months_compound_and_years_compound_months():
