@@ -32,11 +32,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 N_MESSAGES = 150
 N_RESTARTS = 2
-N_ALERTS = 60
+N_ALERTS = 120
 PAUSE_SECONDS = 0.3
-# The requirement is 30 seconds. Nothing in the product counts up to that: the hub sweeps every
-# five seconds, so that an outage of two sweeps shows all there is to see.
-OUTAGE_SECONDS = 12.0
+OUTAGE_SECONDS = 30.0
 
 
 @contextmanager
