@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 Kind = AlertEventKind
 RANKS = {None: Verdict.OK, Severity.INFO: Verdict.OK}
 RANKS |= {Severity.WARNING: Verdict.WARNING, Severity.CRITICAL: Verdict.CRITICAL}
+LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,9 @@ def _continue(alert: Alert, breach: Breach, record: AlertRecord) -> None:
         record.change(alert)
     held = (RANKS[_severity(alert.severity)], alert.evidence.get("grade", 0))
     is_worse = (RANKS[_severity(breach.severity)], breach.grade) > held
-    if alert.value != breach.value or is_worse:
-        alert.value, alert.detail = breach.value, breach.detail
+    detail = breach.detail[:LONGEST_DETAIL]
+    if (alert.value, alert.detail) != (breach.value, detail) or is_worse:
+        alert.value, alert.detail = breach.value, detail
         record.change(alert)
     if is_worse:
         _worsen(alert, breach, record)
@@ -256,7 +258,7 @@ def _draft(breach: Breach, *, at: datetime) -> Alert:
         group=breach.group or subject or breach.source,
         severity=str(breach.severity),
         title=breach.title[:200],
-        detail=breach.detail[:500],
+        detail=breach.detail[:LONGEST_DETAIL],
         metric=breach.metric,
         value=breach.value,
         bound=breach.bound,

@@ -6,14 +6,13 @@ Each returns what opens, keeps, or ends an episode, for `performance_alerts.obse
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db.models import Max
 
 from alphastrat.core.access import Role
-from alphastrat.core.formatting import duration
 from alphastrat.core.models import Heartbeat
 from monitoring.models import Alert, Severity
 from monitoring.models.alert import AlertSource
@@ -100,7 +99,6 @@ def of_processes(*, at: datetime, watched_since: datetime) -> list[Breach]:
     admins = list(people.values_list("pk", flat=True))
     found = []
     for process, beat_at in newest.items():
-        silent = at - beat_at
         is_silent = at - max(beat_at, watched_since) > SILENT_AFTER
         found += [
             Breach(
@@ -109,7 +107,7 @@ def of_processes(*, at: datetime, watched_since: datetime) -> list[Breach]:
                 owner_id=admin,
                 severity=Severity.CRITICAL if is_silent else None,
                 title=f"No sign of life of the {process}",
-                detail=f"Last heard of {duration(silent).text} ago.",
+                detail=f"Last heard of at {beat_at.astimezone(UTC):%H:%M:%S} UTC.",
                 breached_at=beat_at,
                 group="system",
             )

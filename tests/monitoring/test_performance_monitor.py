@@ -305,6 +305,9 @@ def test_a_limit_that_stops_trading_alerts_and_a_person_who_does_not(alice):
         )
     observe(standing_breaches.of_trading_states(at=NOW), at=NOW)
     assert firing() == {"By limit"}
+    StrategyStanding.objects.update(reason="Everything is closed")
+    observe(standing_breaches.of_trading_states(at=later(4)), at=later(4))
+    assert Alert.objects.get().detail == "Everything is closed"
     StrategyStanding.objects.update(trading_state="active")
     observe(standing_breaches.of_trading_states(at=later(5)), at=later(5))
     assert firing() == set()
