@@ -13,6 +13,7 @@ from alphastrat.core.errors import ConflictError, InvalidInput, NotEnoughData
 from alphastrat.core.models import Job, LiveEvent
 from monitoring.models import Expectation, Shadow, Verification, VerificationTransition
 from monitoring.services import (
+    binary,
     expectations,
     gap_ledger,
     lifecycle_gates,
@@ -122,7 +123,7 @@ def test_the_shadow_is_the_backtest_of_the_live_period(promised):
     found = Shadow.objects.get(account=account)
     times, returns = packing.unpack_curve(found.curves)
     assert found.n_bars == len(times) > 200
-    assert observations.moment_of(int(times[0])) > OPENED_AT
+    assert binary.moment_of(int(times[0])) > OPENED_AT
     assert returns[0] == 0.0
     assert np.isfinite(returns).all()
     assert shadow.refresh(None, at=AT) == []

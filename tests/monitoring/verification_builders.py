@@ -15,7 +15,7 @@ from alphastrat.core.models import Job
 from alphastrat.marketdata.models import Instrument
 from monitoring.models import Expectation, Shadow
 from monitoring.services import expectations, packing, shadow
-from monitoring.services.observations import moment_of
+from monitoring.services.binary import moment_of
 from portfolio.models import Account, EquityPoint, Fill
 from strategies.models import BacktestRun, Strategy
 from strategies.services import run_archive
