@@ -23,9 +23,12 @@ class MonitoringConfig(AppConfig):
         )
         from monitoring.models import Silence, ThresholdRule, Transport
         from monitoring.services import lifecycle_gates
+        from monitoring.verification_column import VerificationAddition
         from strategies.services import lifecycle
+        from strategies.services.table_additions import OF_STRATEGIES
 
         lifecycle.add_gate(lifecycle_gates.check_move)
+        OF_STRATEGIES.register(VerificationAddition())
 
         # Whole versions are kept, so that a rule can be put back to any of them.
         auditlog.register(

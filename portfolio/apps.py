@@ -16,6 +16,7 @@ class PortfolioConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from alphastrat.core.doctor import add_check
+        from alphastrat.marketdata import chart_additions
         from portfolio import (  # noqa: F401 - subscribe
             allocation_receivers,
             doctor,
@@ -23,11 +24,13 @@ class PortfolioConfig(AppConfig):
             risk_receivers,
         )
         from portfolio.brokers import alpaca, external, paper  # noqa: F401 - register
+        from portfolio.instrument_positions import PositionAddition
         from portfolio.models import Portfolio, RiskLimits
         from portfolio.signal_orders import OrderAddition
-        from strategies.services import signal_additions
+        from strategies.services.table_additions import OF_SIGNALS
 
-        signal_additions.register(OrderAddition())
+        chart_additions.register(PositionAddition())
+        OF_SIGNALS.register(OrderAddition())
         add_check(doctor.broker_credentials)
         # Capital and trading states have records of their own.
         states = ["reserve", "trading_state", "state_reason", "state_changed_at"]

@@ -15,6 +15,7 @@ from alphastrat.core.errors import ConflictError
 from alphastrat.core.models import TimeStampedModel, UUIDModel
 from alphastrat.quant.types import Timeframe
 from strategies.models.performance import PerformanceSource, StrategyPerformance
+from strategies.models.signal import SignalKind, StrategySignal
 from strategies.quant import registry
 
 TIMEFRAMES = [(timeframe.value, timeframe.value) for timeframe in Timeframe]
@@ -77,6 +78,12 @@ class StrategyQuerySet(models.QuerySet["Strategy"]):
         return self.annotate(
             **{f"latest_{name}": models.Subquery(newest.values(name)[:1]) for name in columns}
         )
+
+    def with_last_signal(self) -> StrategyQuerySet:
+        """Annotate the close of the bar at which each strategy last gave a buy or a sell."""
+        given = StrategySignal.objects.filter(strategy=models.OuterRef("pk"))
+        newest = given.exclude(signal_type=SignalKind.HOLD).order_by("-closed_at")
+        return self.annotate(last_signal_at=models.Subquery(newest.values("closed_at")[:1]))
 
 
 class Strategy(UUIDModel, TimeStampedModel):

@@ -19,8 +19,8 @@ from alphastrat.core.tables import Column, read_order
 from alphastrat.marketdata.frames import find_series, load_bars
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import StrategySignalQuerySet
-from strategies.services import signal_additions
 from strategies.services.strategy_checks import request_checks
+from strategies.services.table_additions import OF_SIGNALS
 from strategies.signal_charts import markers, signal_panel, summary
 from strategies.signal_forms import SignalFilter
 
@@ -102,9 +102,8 @@ def strategy_check(request: PageRequest, strategy_id: UUID) -> HttpResponse:
 
 
 def columns() -> tuple[Column, ...]:
-    """Return the columns of a table of signals, with those of apps above beside the outcome."""
-    place = next(i for i, column in enumerate(SIGNAL_COLUMNS) if column.key == "outcome")
-    return (*SIGNAL_COLUMNS[:place], *signal_additions.columns(), *SIGNAL_COLUMNS[place:])
+    """Return the columns of a table of signals, with those of apps above."""
+    return OF_SIGNALS.columns_after("cause", SIGNAL_COLUMNS)
 
 
 def _page(
@@ -118,12 +117,10 @@ def _page(
     form = SignalFilter(request.GET, symbols=version.symbols if version is not None else None)
     order = read_order(request, SIGNAL_COLUMNS, default="-closed_at")
     chosen = form.apply(signals.listed().with_sequel())
-    chosen = signal_additions.annotated(chosen).order_by(order.query_value, "-closed_at", "pk")
+    chosen = OF_SIGNALS.annotated(chosen).order_by(order.query_value, "-closed_at", "pk")
     if "format" in request.GET:
-        more = [Column(column.key, column.key) for column in signal_additions.columns()]
-        return exports.table_response(
-            chosen, (*EXPORTS, *more), name="signals", form=request.GET["format"]
-        )
+        kept = (*EXPORTS, *OF_SIGNALS.exports())
+        return exports.table_response(chosen, kept, name="signals", form=request.GET["format"])
     hidden = {"strategy.name"} if strategy is not None else set()
     context: dict[str, Any] = {
         "form": form,

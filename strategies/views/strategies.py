@@ -32,9 +32,9 @@ from strategies.models import (
     StrategyVersion,
 )
 from strategies.quant import registry
-from strategies.services import signal_additions
 from strategies.services.lifecycle import change_strategy, create_strategy, move_strategy
 from strategies.services.results import Results
+from strategies.services.table_additions import OF_SIGNALS, OF_STRATEGIES
 from strategies.signal_charts import signal_panel
 from strategies.strategy_forms import StrategyFilter, StrategyForm, initial_of_version
 from strategies.views import strategy_tables
@@ -56,6 +56,7 @@ STRATEGY_COLUMNS = (
     Column("latest_sharpe_ratio", "Sharpe", "signed_ratio", sort="latest_sharpe_ratio"),
     Column("latest_max_drawdown", "Drawdown", "signed_percent", sort="latest_max_drawdown"),
     Column("latest_total_trades", "Trades", "count", sort="latest_total_trades"),
+    Column("last_signal_at", "Last signal", "age", sort="last_signal_at"),
     Column("updated_at", "Changed", "age", sort="updated_at"),
 )
 TRANSITION_EFFECTS = {
@@ -72,16 +73,17 @@ TRANSITION_EFFECTS = {
 @require_GET
 def strategy_list(request: PageRequest) -> HttpResponseBase:
     form = StrategyFilter(request.GET)
-    order = read_order(request, STRATEGY_COLUMNS, default="name")
+    shown = OF_STRATEGIES.columns_after("state", STRATEGY_COLUMNS)
+    order = read_order(request, shown, default="name")
     found = Strategy.objects.for_user(request.user).with_version().with_performance()
+    found = OF_STRATEGIES.annotated(found.with_last_signal())
     chosen = form.apply(found).order_by(order.query_value, "name")
     if "format" in request.GET:
-        return exports.table_response(
-            chosen, strategy_tables.EXPORTS, name="strategies", form=request.GET["format"]
-        )
+        kept = (*strategy_tables.EXPORTS, *OF_STRATEGIES.exports())
+        return exports.table_response(chosen, kept, name="strategies", form=request.GET["format"])
     context = {
         "form": form,
-        "columns": STRATEGY_COLUMNS,
+        "columns": shown,
         "order": order,
         "page": Paginator(chosen, STRATEGIES_PER_PAGE).get_page(request.GET.get("page")),
     }
@@ -238,7 +240,7 @@ def strategy_move(request: PageRequest, strategy_id: UUID) -> HttpResponse:
 def _history(strategy: Strategy) -> dict[str, Any]:
     """Return the newest signals of a strategy, and the chart of the one on top."""
     newest = StrategySignal.objects.filter(strategy=strategy).exclude(signal_type="HOLD")
-    shown = list(signal_additions.annotated(newest.listed().with_sequel())[:N_SIGNALS])
+    shown = list(OF_SIGNALS.annotated(newest.listed().with_sequel())[:N_SIGNALS])
     left_out = ("strategy.name", "version.number", "latency")
     return {
         "signals": shown,

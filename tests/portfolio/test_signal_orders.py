@@ -1,4 +1,4 @@
-"""What became of a signal stands in the table of signals."""
+"""What trading knows stands beside the signals and on the pages of instruments."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from django.utils.timezone import now
 
 from alphastrat.marketdata.models import Instrument
 from portfolio.models import Order
+from portfolio.services.accounting import record_fills
 from strategies.models import StrategySignal
 from tests.factories import signed_in
-from tests.portfolio.trading_builders import START, make_account
+from tests.portfolio.trading_builders import START, fill_in, make_account
+from tests.strategies.builders import make_market
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +59,16 @@ def test_a_signal_says_what_became_of_its_order_and_why_it_was_denied(alice):
     acted = {row["instrument.symbol"]: row["acted"] for row in rows}
     assert acted == {"AAPL": "filled", "KO": "denied: There was no cash left.", "JPM": None}
     assert "denied: There was no cash left." in signed_in(alice).get("/signals/").content.decode()
+
+
+def test_the_page_of_an_instrument_shows_what_is_held_of_it(alice, charlie):
+    make_market("AAPL", "JPM", "KO")
+    account = make_account(alice)
+    record_fills(account, [fill_in("1", quantity=40)], source="api", at=now())
+    page = signed_in(alice).get("/instruments/AAPL/").content.decode()
+    assert "What strategies hold of this instrument" in page
+    assert account.strategy.name in page
+    assert (
+        "What strategies hold" not in signed_in(charlie).get("/instruments/AAPL/").content.decode()
+    )
+    assert "What strategies hold" not in signed_in(alice).get("/instruments/KO/").content.decode()
