@@ -16,6 +16,7 @@ from alphastrat.core.errors import NotEnoughData
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
 from alphastrat.core.schemas import JobOut
+from portfolio.api_choice import chosen
 from portfolio.models import Optimisation, Portfolio
 from portfolio.services import correlation, portfolio_optimizer, portfolios
 from portfolio.services.allocation_options import options_of
@@ -85,9 +86,12 @@ class AllocationOut(Schema):
 
 
 class OptimiseIn(Schema):
-    """What is asked of the optimiser; options left out have their defaults."""
+    """What is asked of the optimiser; options left out have their defaults.
 
-    portfolio_id: UUID
+    Without `portfolio_id` it is about the first portfolio of one's own.
+    """
+
+    portfolio_id: UUID | None = None
     options: dict[str, Any] = {}
 
 
@@ -150,7 +154,7 @@ class CorrelationOut(Schema):
 @router.post("/optimize", response={202: JobOut}, summary="Optimise a portfolio")
 def optimize_portfolio(request: HttpRequest, payload: OptimiseIn) -> Status[Job | None]:
     """Ask for weights; the job's result names the optimisation."""
-    portfolio = _find(request, payload.portfolio_id)
+    portfolio = chosen(request, payload.portfolio_id)
     asked = portfolio_optimizer.request_optimisation(
         portfolio, options_of(payload.options), at=now()
     )
@@ -172,20 +176,20 @@ def apply_optimisation(request: HttpRequest, optimisation_id: UUID) -> dict[str,
 
 
 @router.get("/allocation", response=AllocationOut)
-def get_allocation(request: HttpRequest, portfolio_id: UUID) -> dict[str, Any]:
+def get_allocation(request: HttpRequest, portfolio_id: UUID | None = None) -> dict[str, Any]:
     """Return weights against targets."""
-    return _allocation(_find(request, portfolio_id))
+    return _allocation(chosen(request, portfolio_id))
 
 
 @router.get("/correlation", response=CorrelationOut)
 def get_correlation(
     request: HttpRequest,
-    portfolio_id: UUID,
+    portfolio_id: UUID | None = None,
     window: str = Query("250", pattern="^(60|120|250|all)$"),
     regime: str = Query("all", pattern="^(all|recent|stress|calm)$"),
 ) -> dict[str, Any]:
     """Return the correlations of a portfolio's strategies, and who could join."""
-    portfolio = _find(request, portfolio_id)
+    portfolio = chosen(request, portfolio_id)
     gathered = correlation.gather(portfolio, at=now())
     found = correlation.study(gathered, window=window, regime=regime)
     if not found.names:

@@ -18,6 +18,7 @@ from portfolio.quant.estimators import Estimator
 from portfolio.quant.expected_returns import ReturnModel
 from portfolio.services.allocation_options import DEFAULTS, NAMES, AllocationOptions, options_of
 from portfolio.services.portfolios import MemberDraft, PortfolioDraft
+from portfolio.services.strategy_groups import groups_of_members
 from strategies.models import Strategy
 
 N_VIEWS = 3
@@ -74,7 +75,7 @@ class OptimiseForm(forms.Form):
         options: AllocationOptions = DEFAULTS,
     ) -> None:
         self.members = members
-        self.groups = sorted({member.group for member in members if member.group})
+        self.groups = _groups(members)
         super().__init__(data, initial=options.as_json())
         for i, group in enumerate(self.groups):
             self.fields[f"group__{i}"] = PercentField(
@@ -208,6 +209,13 @@ class OptimiseForm(forms.Form):
             for part, made_field in made.items():
                 made_field.initial = given.get(part)
                 self.fields[f"view__{i}__{part}"] = made_field
+
+
+def _groups(members: list[PortfolioMember]) -> list[str]:
+    """Return the groups that a person named, and sectors and asset classes of some but not all."""
+    found = groups_of_members(members)
+    parts = {name for name, inside in found.items() if len(inside) < len(members)}
+    return sorted(parts | {member.group for member in members if member.group})
 
 
 class PortfolioForm(forms.Form):

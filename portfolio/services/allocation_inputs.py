@@ -28,6 +28,7 @@ from portfolio.quant.expected_returns import (
 from portfolio.quant.resampling import resampled_rows
 from portfolio.services.allocation_options import AllocationOptions
 from portfolio.services.portfolio_state import Snapshot, take_snapshot
+from portfolio.services.strategy_groups import groups_of_members
 from portfolio.services.strategy_returns import StrategyReturns, load
 from strategies.models import BacktestRun
 
@@ -103,6 +104,7 @@ def read_inputs(
     correlated = correlated_groups(
         correlation, above=options.correlated_above, max_weight=options.max_correlated
     )
+    named, unknown = _named_groups(snapshot, options, usable)
     return AllocationInputs(
         portfolio=portfolio,
         options=options,
@@ -112,8 +114,8 @@ def read_inputs(
         matrix=matrix,
         current=np.maximum(weights[usable], 0.0),
         floors=floors,
-        groups=(*_named_groups(snapshot, options, usable), *correlated),
-        notes=_notes(snapshot, returns, usable),
+        groups=(*named, *correlated),
+        notes=(*_notes(snapshot, returns, usable), *unknown),
     )
 
 
@@ -202,13 +204,21 @@ def _limits(inputs: AllocationInputs, *, is_history: bool) -> Limits:
 
 def _named_groups(
     snapshot: Snapshot, options: AllocationOptions, usable: BoolArray
-) -> tuple[Group, ...]:
-    lines = [line for line, one in zip(snapshot.lines, usable, strict=True) if one]
-    return tuple(
-        Group(name, members, limit)
-        for name, limit in sorted(options.group_limits.items())
-        if (members := tuple(i for i, line in enumerate(lines) if line.member.group == name))
-    )
+) -> tuple[list[Group], list[str]]:
+    """Return the groups that have a limit, and what to say of limits that no strategy meets."""
+    if not options.group_limits:
+        return [], []
+    members = [line.member for line, one in zip(snapshot.lines, usable, strict=True) if one]
+    strategies = groups_of_members(members)
+    groups, unknown = [], []
+    for name, limit in sorted(options.group_limits.items()):
+        inside = strategies.get(name, frozenset())
+        positions = tuple(i for i, member in enumerate(members) if member.strategy_id in inside)
+        if positions:
+            groups.append(Group(name, positions, limit))
+        else:
+            unknown.append(f"No strategy is in the group {name}; its limit holds nothing.")
+    return groups, unknown
 
 
 def _expected(inputs: AllocationInputs, matrix: FloatArray, covariance: FloatArray) -> FloatArray:

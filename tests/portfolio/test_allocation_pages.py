@@ -333,6 +333,20 @@ def test_the_api_makes_optimises_applies_and_correlates(alice):
     assert 0 <= correlated["diversification_score"] <= 100
 
 
+def test_the_api_is_about_the_first_portfolio_of_one_s_own_where_none_is_named(alice, charlie):
+    book = make_book(alice, 3)
+    headers = bearer(make_token(alice)[1])
+    client, base = signed_in(alice), "/api/v1/portfolio"
+    for address in ("allocation", "correlation"):
+        answer = client.get(f"{base}/{address}", headers=headers).json()
+        assert answer["portfolio_id"] == str(book.pk)
+    asked = client.post(f"{base}/optimize", "{}", content_type="application/json", headers=headers)
+    assert asked.status_code == 202
+    assert book.optimisations.count() == 1
+    nobody = bearer(make_token(charlie)[1])
+    assert signed_in(charlie).get(f"{base}/allocation", headers=nobody).status_code == 422
+
+
 def test_the_api_names_what_is_wrong_and_hides_what_is_not_yours(alice, charlie, book):
     _, secret = make_token(charlie)
     headers = bearer(secret)

@@ -11,10 +11,13 @@ import pytest
 
 from alphastrat.core import jobs
 from alphastrat.core.errors import ConflictError, InvalidInput
+from alphastrat.marketdata.models import Instrument
+from portfolio.allocation_forms import OptimiseForm
 from portfolio.models import Optimisation, PortfolioMember
 from portfolio.quant.allocation_problem import Method
 from portfolio.services import portfolio_optimizer, portfolios
 from portfolio.services.allocation_options import AllocationOptions, options_of
+from portfolio.services.strategy_groups import groups_of_members
 from tests.portfolio.allocation_builders import make_backtest, make_book
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -137,6 +140,29 @@ def test_limits_of_members_groups_and_lock_ups_are_kept(alice):
     assert weights[0] <= 0.1 + 1e-6
     assert weights[1] >= 0.2 - 1e-6
     assert weights[2] + weights[3] <= 0.15 + 1e-6
+
+
+def test_strategies_of_one_sector_or_asset_class_can_be_limited_together(alice):
+    portfolio = make_book(alice, 6)
+    for name, sector in (("BANK1", "Finance"), ("BANK2", "Finance"), ("PUMP", "Energy")):
+        Instrument.objects.create(symbol=name, sector=sector)
+    members = list(portfolio.members.order_by("strategy__name"))
+    traded = [["BANK1"], ["BANK1", "BANK2"], ["BANK2", "PUMP"]]
+    for member, symbols in zip(members, traded, strict=False):
+        member.strategy.universe.set(Instrument.objects.filter(symbol__in=symbols))
+    found = groups_of_members(members)
+    # What trades two sectors is in neither.
+    assert found["Finance"] == {members[0].strategy_id, members[1].strategy_id}
+    assert "Energy" not in found
+    (everything,) = (name for name, inside in found.items() if len(inside) == 6)
+    limits = {"Finance": 0.12, "Utilities": 0.2}
+    result = answered(portfolio, method="min_volatility", group_limits=limits).result
+    weights = {row["id"]: row["weight"] for row in result["strategies"]}
+    assert sum(weights[str(key)] for key in found["Finance"]) <= 0.12 + 1e-6
+    assert "No strategy is in the group Utilities; its limit holds nothing." in result["notes"]
+    form = OptimiseForm(members=members)
+    assert "Finance" in form.groups
+    assert everything not in form.groups
 
 
 def test_a_strategy_with_too_little_in_common_is_left_out_and_named(alice):
