@@ -16,7 +16,7 @@ from alphastrat.core.pagination import paged
 from alphastrat.core.schemas import JobOut
 from monitoring.models import Expectation, Verification, VerificationStatus, VerificationTransition
 from monitoring.models.verification import VerificationQuerySet
-from monitoring.services import gap_ledger, performance_validator, signal_divergence
+from monitoring.services import gap_ledger, lifecycle_gates, signal_divergence
 from monitoring.verification_receivers import verify_now
 from portfolio.models import EquityPoint
 from strategies.models import Strategy
@@ -274,7 +274,7 @@ def evaluate(request: HttpRequest) -> list[Verification]:
     """Judge all of one's live strategies on what is known now; returns those that changed."""
     mine = Strategy.objects.for_user(request.user).active()
     chosen = list(mine.values_list("pk", flat=True))
-    found = performance_validator.evaluate(chosen, at=now()) if chosen else None
+    found = lifecycle_gates.judge(chosen, at=now()) if chosen else None
     changed = [one.strategy_id for one in found.transitions] if found else []
     return list(Verification.objects.filter(strategy__in=changed))
 

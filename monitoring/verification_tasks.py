@@ -9,7 +9,7 @@ from django.utils.timezone import now
 
 from alphastrat.core.job_progress import JobProgress
 from alphastrat.core.jobs import job_task
-from monitoring.services import expectations, performance_validator, shadow
+from monitoring.services import expectations, lifecycle_gates, shadow
 from portfolio.models import Account
 from strategies.models import Strategy
 
@@ -31,7 +31,7 @@ def refresh_shadows(progress: JobProgress) -> dict[str, Any]:
     progress.update(1, 2, "Judging")
     accounts = Account.objects.filter(pk__in=followed)
     chosen = list(accounts.values_list("strategy_id", flat=True))
-    changed = performance_validator.evaluate(chosen, at=now()).transitions if chosen else ()
+    changed = lifecycle_gates.judge(chosen, at=now()).transitions if chosen else ()
     return {"shadows": len(followed), "changed": len(changed)}
 
 
@@ -42,6 +42,6 @@ def verify_strategy(progress: JobProgress, *, strategy_id: str) -> dict[str, Any
     accounts = Account.objects.open().filter(strategy_id=strategy_id)
     shadow.refresh(list(accounts.values_list("pk", flat=True)), at=now())
     progress.update(1, 2, "Judging")
-    found = performance_validator.evaluate([UUID(strategy_id)], at=now())
+    found = lifecycle_gates.judge([UUID(strategy_id)], at=now())
     (verdict,) = found.verifications
     return {"status": verdict.status, "reason": verdict.reason, "e_value": verdict.e_value}

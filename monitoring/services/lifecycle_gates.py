@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from auditlog.models import LogEntry
 from django.db import transaction
 
-from alphastrat.core import events
 from alphastrat.core.errors import ConflictError, InvalidInput
 from monitoring.models import Verification, VerificationStatus, VerificationTransition
 from monitoring.models.verification import DegradationAction
-from monitoring.services.performance_validator import Verdict, announce
-from portfolio.models import Account, RiskAction, StrategyStanding, TradingState
+from monitoring.services import performance_validator
+from monitoring.services.account_series import Memory
+from monitoring.services.performance_validator import Evaluated, Verdict, announce
+from portfolio.models import Account, StrategyStanding, TradingState
+from portfolio.services.trading_states import set_trading_state
 from strategies.models import LifecycleState, Strategy
 from strategies.services.lifecycle import move_strategy
 
@@ -116,6 +119,20 @@ def overrule(
     return verification
 
 
+@transaction.atomic
+def judge(
+    strategy_ids: Sequence[UUID] | None, *, at: datetime, memory: Memory | None = None
+) -> Evaluated:
+    """Judge strategies as `performance_validator.evaluate` does, and act on those that degrade.
+
+    Both in one transaction: a verdict that is stored has been acted on, whoever gave it and
+    wherever it was killed.
+    """
+    found = performance_validator.evaluate(strategy_ids, at=at, memory=memory)
+    act_on(found.transitions, at=at)
+    return found
+
+
 def act_on(verdicts: Sequence[Verdict], *, at: datetime) -> list[Verdict]:
     """Reduce or suspend the strategies that have just degraded, where their owners asked for it.
 
@@ -130,34 +147,25 @@ def act_on(verdicts: Sequence[Verdict], *, at: datetime) -> list[Verdict]:
             continue
         if one.action == DegradationAction.SUSPEND:
             move_strategy(strategy, LifecycleState.SUSPENDED, at=at)
-        _record_action(strategy, one, at=at)
+        _stop(strategy, one, at=at)
         acted.append(one)
     return acted
 
 
-def _record_action(strategy: Strategy, verdict: Verdict, *, at: datetime) -> None:
-    halted = verdict.action == DegradationAction.SUSPEND
-    state = TradingState.HALTED if halted else TradingState.REDUCING
-    with transaction.atomic():
-        RiskAction.objects.create(
-            strategy=strategy,
-            taken_at=at,
-            trading_state=state,
-            code="DEGRADED",
-            reason=verdict.reason[:300],
-            evidence={"status": verdict.status, "e_value": verdict.e_value},
-        )
-        StrategyStanding.objects.update_or_create(
-            strategy=strategy,
-            defaults={
-                "trading_state": state,
-                "reason": verdict.reason[:300],
-                "changed_at": at,
-            },
-        )
-        events.send_on_commit(
-            events.trading_state_changed, portfolio_ids=[], strategy_ids=[str(strategy.pk)]
-        )
+def _stop(strategy: Strategy, verdict: Verdict, *, at: datetime) -> None:
+    """Halt or reduce the trading of a strategy; a halt that holds already is not loosened."""
+    suspends = verdict.action == DegradationAction.SUSPEND
+    halted = StrategyStanding.objects.filter(strategy=strategy, trading_state=TradingState.HALTED)
+    if not suspends and halted.exists():
+        return
+    set_trading_state(
+        strategy,
+        TradingState.HALTED if suspends else TradingState.REDUCING,
+        reason=verdict.reason,
+        at=at,
+        code="DEGRADED",
+        evidence={"status": verdict.status, "e_value": verdict.e_value},
+    )
     logger.warning(
         "degraded strategy acted on",
         extra={"strategy": str(strategy.pk), "action": verdict.action},

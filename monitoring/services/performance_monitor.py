@@ -28,7 +28,6 @@ from monitoring.services import (
     lifecycle_gates,
     observations,
     performance_alerts,
-    performance_validator,
     rule_evaluation,
     rule_metrics,
     standing_breaches,
@@ -122,11 +121,10 @@ class PerformanceMonitor:
         n_alerts = len(performance_alerts.observe(breaches, at=seen_at))
         alerted_seconds = self._stopwatch() - began
 
-        evaluated = performance_validator.evaluate(scope.strategy_ids, at=at, memory=self._memory)
+        evaluated = lifecycle_gates.judge(scope.strategy_ids, at=at, memory=self._memory)
         judged_at = self._clock()
         of_verdicts = self._of_verdicts(rules, evaluated, at=judged_at, recorded_at=at)
         n_alerts += len(performance_alerts.observe(of_verdicts, at=judged_at))
-        lifecycle_gates.act_on(evaluated.transitions, at=judged_at)
         return Pass(
             n_strategies=seen.shape[0],
             n_rules=len(rules),

@@ -295,7 +295,7 @@ def verification_settings(request: PageRequest, strategy_id: UUID) -> HttpRespon
         full = "monitoring/verification_settings.html"
         return render_page(request, full, page, context, status=status)
     Verification.objects.update_or_create(strategy=strategy, defaults=form.changes())
-    performance_validator.evaluate([strategy.pk], at=now())
+    lifecycle_gates.judge([strategy.pk], at=now())
     messages.success(request, "Saved; the verdict was looked at again under these terms.")
     return _back(request, strategy)
 
@@ -318,7 +318,7 @@ def verification_freeze(request: PageRequest, strategy_id: UUID) -> HttpResponse
     except AlphaStratError as error:
         messages.error(request, str(error))
     else:
-        performance_validator.evaluate([strategy.pk], at=now())
+        lifecycle_gates.judge([strategy.pk], at=now())
         messages.success(request, "Frozen: from now on this is what the strategy is held to.")
     return _back(request, strategy)
 

@@ -22,7 +22,8 @@ from monitoring.services import (
     performance_validator,
     shadow,
 )
-from portfolio.models import Account, EquityPoint, Fill, RiskAction
+from portfolio.models import Account, EquityPoint, Fill, RiskAction, StrategyStanding
+from portfolio.services.trading_states import set_trading_state
 from strategies.models import Strategy
 from strategies.services.lifecycle import move_strategy
 from tests.monitoring.verification_builders import (
@@ -277,20 +278,48 @@ def test_a_degraded_strategy_is_acted_on_only_if_asked_for(promised, action, sta
     strategy, _ = promised
     trade_like_shadow(make_account(strategy), drift=-0.004)
     Verification.objects.filter(strategy=strategy).update(on_degraded=action)
-    found = performance_validator.evaluate([strategy.pk], at=AT)
-    assert len(lifecycle_gates.act_on(found.transitions, at=AT)) == 1
+    # Whoever gives the verdict acts on it; here it is a worker, not the monitor.
+    task = "monitoring.verification_tasks.verify_strategy"
+    job = jobs.enqueue(task, key="verify", title="Verify", strategy_id=str(strategy.pk))
+    jobs.run_job(str(job.pk))
     strategy.refresh_from_db()
     assert strategy.state == state
     assert RiskAction.objects.get(strategy=strategy).code == "DEGRADED"
-    again = performance_validator.evaluate([strategy.pk], at=AT)
-    assert lifecycle_gates.act_on(again.transitions, at=AT) == []
+    lifecycle_gates.judge([strategy.pk], at=AT)
+    assert RiskAction.objects.filter(strategy=strategy).count() == 1
 
 
 def test_nothing_is_done_by_itself_by_default(promised):
     strategy, _ = promised
     trade_like_shadow(make_account(strategy), drift=-0.004)
-    found = performance_validator.evaluate([strategy.pk], at=AT)
-    assert lifecycle_gates.act_on(found.transitions, at=AT) == []
+    found = lifecycle_gates.judge([strategy.pk], at=AT)
+    assert [one.status for one in found.transitions] != []
+    assert not RiskAction.objects.exists()
+
+
+def test_a_verdict_whose_action_fails_is_not_stored(promised, monkeypatch):
+    strategy, _ = promised
+    trade_like_shadow(make_account(strategy), drift=-0.004)
+    Verification.objects.filter(strategy=strategy).update(on_degraded="suspend")
+
+    def fail(*_args, **_options):
+        raise OSError("killed")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(lifecycle_gates, "set_trading_state", fail)
+        with pytest.raises(OSError, match="killed"):
+            lifecycle_gates.judge([strategy.pk], at=AT)
+    lifecycle_gates.judge([strategy.pk], at=AT)
+    assert RiskAction.objects.get(strategy=strategy).trading_state == "halted"
+
+
+def test_reducing_does_not_loosen_a_halt(promised, alice):
+    strategy, _ = promised
+    trade_like_shadow(make_account(strategy), drift=-0.004)
+    set_trading_state(strategy, "halted", reason="By hand", by=alice, at=AT)
+    Verification.objects.filter(strategy=strategy).update(on_degraded="reduce")
+    lifecycle_gates.judge([strategy.pk], at=AT)
+    assert StrategyStanding.objects.get(strategy=strategy).trading_state == "halted"
 
 
 def test_real_money_needs_thirty_days_on_paper_and_a_good_verdict(followed):

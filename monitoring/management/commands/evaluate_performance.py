@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import now
 
-from monitoring.services import lifecycle_gates, performance_validator, shadow
+from monitoring.services import lifecycle_gates, shadow
 from portfolio.models import Account
 
 
@@ -33,8 +33,7 @@ class Command(BaseCommand):
             if chosen is not None:
                 accounts = accounts.filter(strategy__in=chosen)
             shadow.refresh(list(accounts.values_list("pk", flat=True)), at=now())
-        found = performance_validator.evaluate(chosen, at=now())
-        lifecycle_gates.act_on(found.transitions, at=now())
+        found = lifecycle_gates.judge(chosen, at=now())
         for verdict in found.verifications:
             self.stdout.write(f"{verdict.status:<12}  {verdict.name}: {verdict.reason}")
         n = len(found.verifications)
