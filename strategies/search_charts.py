@@ -20,6 +20,7 @@ from strategies.services.walk_forwards import equity_frame
 
 MAX_DRIFT_PANELS = 4
 MAX_LABELLED_CELLS = 400
+MARK = "◆"
 N_BINS = 40
 
 
@@ -213,7 +214,11 @@ def heat(surface: Surface, view: View) -> Chart:
             return charts.figure(
                 [trace], panels=(Panel(label, unit),), summary=caption, time_axis=False
             )
-        texts = _texts(values, unit) if values.size <= MAX_LABELLED_CELLS else None
+        texts = None
+        if values.size <= MAX_LABELLED_CELLS:
+            texts = _texts(values, unit)
+            if place := _steadiest_cell(surface, view):
+                texts[place[0]][place[1]] += f" {MARK}"
         rows = [_level(level) for level in surface.levels(view.y)]
         trace = charts.heatmap(columns, rows, values.tolist(), name=label, texts=texts)
         figure = charts.figure(
@@ -325,15 +330,31 @@ def _heat_words(surface: Surface, view: View, values: Any, label: str, unit: str
         return "No set in this slice has a value."
     low, high = format_value(unit, known.min()), format_value(unit, known.max())
     words = f"{label} from {low} to {high} over {known.size:,} sets"
+    marked = ""
+    if view.x != view.y and values.size <= MAX_LABELLED_CELLS and _steadiest_cell(surface, view):
+        marked = f" {MARK} marks the steadiest set."
     if surface.sweep.method != Method.GRID:
-        return f"{words}; each cell averages the sets that were tried."
+        return f"{words}; each cell averages the sets that were tried.{marked}"
     (own,) = surface.grid.sets(np.array([view.at]))
     others = [
         f"{axis_label(surface.sweep.plugin, name)} {_level(value)}"
         for name, value in own.items()
         if name not in (view.x, view.y)
     ]
-    return f"{words}, with {_list(others)}." if others else f"{words}."
+    return (f"{words}, with {_list(others)}." if others else f"{words}.") + marked
+
+
+def _steadiest_cell(surface: Surface, view: View) -> tuple[int, int] | None:
+    """Return row and column of the steadiest set; None where this slice does not hold it."""
+    chosen = surface.sweep.summary.get("plateau", {}).get("parameters", {})
+    if not chosen:
+        return None
+    if surface.sweep.method == Method.GRID:
+        (own,) = surface.grid.sets(np.array([view.at]))
+        if any(own[name] != chosen[name] for name in own if name not in (view.x, view.y)):
+            return None
+    rows, columns = list(surface.levels(view.y)), list(surface.levels(view.x))
+    return rows.index(chosen[view.y]), columns.index(chosen[view.x])
 
 
 def _texts(values: Any, unit: str) -> list[list[str]]:

@@ -48,15 +48,15 @@ N_SIGNALS = 8
 
 STRATEGY_COLUMNS = (
     Column("name", "Strategy", sort="name", link="get_absolute_url"),
-    Column("type_label", "Type", sort="plugin"),
     Column("state", "State", "status", sort="state"),
-    Column("current_version.number", "Version", "count"),
-    Column("timeframe", "Bars", sort="timeframe"),
     Column("latest_total_return", "Return", "signed_percent", sort="latest_total_return"),
     Column("latest_sharpe_ratio", "Sharpe", "signed_ratio", sort="latest_sharpe_ratio"),
     Column("latest_max_drawdown", "Drawdown", "signed_percent", sort="latest_max_drawdown"),
     Column("latest_total_trades", "Trades", "count", sort="latest_total_trades"),
     Column("last_signal_at", "Last signal", "age", sort="last_signal_at"),
+    Column("type_label", "Type", sort="plugin"),
+    Column("current_version.number", "Version", "count"),
+    Column("timeframe", "Bars", sort="timeframe"),
     Column("updated_at", "Changed", "age", sort="updated_at"),
 )
 TRANSITION_EFFECTS = {

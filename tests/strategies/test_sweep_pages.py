@@ -129,6 +129,23 @@ def test_the_heat_map_is_a_figure_over_two_parameters(browser, alice, market, qu
     assert len(trace["z"]) == len(trace["y"])
 
 
+def test_the_heat_map_marks_the_steadiest_set(browser, alice, market):
+    sweep = finished_sweep(alice)
+    url = reverse("strategies:sweep-chart", args=[sweep.pk, "heat"])
+    figure = browser.get(f"{url}?x=period&y=oversold").json()
+    (trace,) = figure["data"]
+    ((row, column),) = [
+        (row, column)
+        for row, texts in enumerate(trace["text"])
+        for column, text in enumerate(texts)
+        if text.endswith("◆")
+    ]
+    chosen = sweep.summary["plateau"]["parameters"]
+    assert trace["x"][column] == f"{chosen['period']:g}"
+    assert trace["y"][row] == f"{chosen['oversold']:g}"
+    assert "◆ marks the steadiest set." in browser.get(sweep.get_absolute_url()).content.decode()
+
+
 def test_one_parameter_is_drawn_as_a_line(browser, alice, market):
     sweep = finished_sweep(alice, space={"period": {"low": 4, "high": 20, "step": 2}})
     url = reverse("strategies:sweep-chart", args=[sweep.pk, "heat"])
