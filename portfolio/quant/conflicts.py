@@ -85,11 +85,11 @@ class Conflict:
 
 
 class Infeasible(ValueError):
-    """Nothing respects every requirement; carries why, and what would fit."""
+    """Nothing respects every requirement; carries why, what would fit, and what else to know."""
 
-    def __init__(self, conflict: Conflict) -> None:
-        super().__init__(conflict.sentence)
-        self.conflict = conflict
+    def __init__(self, conflict: Conflict, remarks: Sequence[str] = ()) -> None:
+        super().__init__(" ".join([conflict.sentence, *remarks]))
+        self.conflict, self.remarks = conflict, tuple(remarks)
 
 
 def find_conflict(

@@ -65,7 +65,7 @@ def headline(
         "current": _worth(problem, before) if inputs.current.sum() > 0 else None,
         "correlation": change,
         "binding": list(allocation.binding),
-        "notes": [*inputs.notes, *allocation.notes],
+        "notes": [*inputs.remarks, *inputs.notes, *allocation.notes],
         "solver": allocation.solver,
         "gap": allocation.gap,
         "groups": [

@@ -67,6 +67,25 @@ class AllocationInputs:
         return tuple(line.strategy_id for line, one in zip(lines, self.usable, strict=True) if one)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Say which strategies take no part in an allocation, and why."""
+        lines = list(zip(self.snapshot.lines, self.usable, strict=True))
+        short = [line.name for line, one in lines if not one]
+        gone = [line.name for line, one in lines if one and line.scale == 0.0]
+        found = []
+        if short:
+            found.append(
+                f"Left out for fewer than {MIN_COMMON} days of returns in common with the others: "
+                f"{', '.join(short)}."
+            )
+        if gone:
+            found.append(
+                "Given nothing, because suspended, retired or failed in verification: "
+                f"{', '.join(gone)}."
+            )
+        return tuple(found)
+
+    @property
     def common(self) -> FloatArray:
         """Returns on the days that all share."""
         return self.matrix[np.isfinite(self.matrix).all(axis=1)]
@@ -115,7 +134,7 @@ def read_inputs(
         current=np.maximum(weights[usable], 0.0),
         floors=floors,
         groups=(*named, *correlated),
-        notes=(*_notes(snapshot, returns, usable), *unknown),
+        notes=(*_sources(returns), *unknown),
     )
 
 
@@ -310,18 +329,9 @@ def _floors(returns: StrategyReturns, matrix: FloatArray, usable: BoolArray) -> 
     return np.array(floors)
 
 
-def _notes(snapshot: Snapshot, returns: StrategyReturns, usable: BoolArray) -> tuple[str, ...]:
-    notes = []
-    left_out = [line.name for line, one in zip(snapshot.lines, usable, strict=True) if not one]
-    if left_out:
-        notes.append(
-            f"Left out for fewer than {MIN_COMMON} days of returns in common with the others: "
-            f"{', '.join(left_out)}."
-        )
-    if returns.is_mixed:
-        n_live = sum(source == "live" for source in returns.sources)
-        notes.append(
-            f"{n_live} of {len(returns.sources)} strategies speak from live trading, the others "
-            "from their backtest."
-        )
-    return tuple(notes)
+def _sources(returns: StrategyReturns) -> tuple[str, ...]:
+    if not returns.is_mixed:
+        return ()
+    n_live = sum(source == "live" for source in returns.sources)
+    words = f"{n_live} of {len(returns.sources)} strategies speak from live trading"
+    return (f"{words}, the others from their backtest.",)

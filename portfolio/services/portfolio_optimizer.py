@@ -105,7 +105,11 @@ def compute(
     asked = options if isinstance(options, AllocationOptions) else options_of(options)
     inputs = read_inputs(portfolio, asked, at=at)
     problem = build_problem(inputs, inputs.matrix)
-    return inputs, problem, allocate(problem)
+    try:
+        return inputs, problem, allocate(problem)
+    except Infeasible as error:
+        # Whom a limit was shared out over is half of why it cannot be met.
+        raise Infeasible(error.conflict, inputs.remarks) from error
 
 
 def rehearse() -> None:
@@ -162,7 +166,7 @@ def _fail(
 ) -> Optimisation:
     result = None
     if isinstance(error, Infeasible):
-        result = {"conflict": conflict_document(error.conflict)}
+        result = {"conflict": conflict_document(error.conflict) | {"remarks": error.remarks}}
     _store(
         optimisation,
         status="failed",

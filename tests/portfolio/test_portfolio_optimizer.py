@@ -18,6 +18,7 @@ from portfolio.quant.allocation_problem import Method
 from portfolio.services import portfolio_optimizer, portfolios
 from portfolio.services.allocation_options import AllocationOptions, options_of
 from portfolio.services.strategy_groups import groups_of_members
+from tests.factories import signed_in
 from tests.portfolio.allocation_builders import make_backtest, make_book
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -163,6 +164,20 @@ def test_strategies_of_one_sector_or_asset_class_can_be_limited_together(alice):
     form = OptimiseForm(members=members)
     assert "Finance" in form.groups
     assert everything not in form.groups
+
+
+def test_who_takes_no_part_is_said_with_an_answer_and_with_a_conflict(alice):
+    portfolio = make_book(alice, 4)
+    gone = portfolio.members.order_by("strategy__name").first().strategy
+    type(gone).objects.filter(pk=gone.pk).update(state="suspended")
+    words = f"Given nothing, because suspended, retired or failed in verification: {gone.name}."
+    assert words in answered(portfolio, max_weight=0.4).result["notes"]
+    # Four could have held 30 % each; three cannot.
+    refused = answered(portfolio)
+    assert refused.status == "failed"
+    assert refused.failure_reason.endswith(words)
+    assert refused.result["conflict"]["remarks"] == [words]
+    assert words in signed_in(alice).get("/portfolio/").text
 
 
 def test_a_strategy_with_too_little_in_common_is_left_out_and_named(alice):

@@ -390,5 +390,5 @@ def test_the_command_proposes_executes_and_explains(full, capsys, fresh):
     assert Order.objects.filter(reason="rebalance").exists()
     with pytest.raises(CommandError, match="under way"):
         call_command("rebalance", portfolio.name)
-    with pytest.raises(CommandError, match="0 portfolios"):
+    with pytest.raises(CommandError, match="no portfolio called"):
         call_command("rebalance", "nobody's")

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
+from django.utils.timezone import now
 
 from alphastrat.core.errors import ConflictError, InvalidInput
 from alphastrat.core.jsonable import jsonable
@@ -320,3 +322,12 @@ def test_the_volatility_trigger_reads_the_sessions_of_the_portfolio(alice):
     )
     assert reading.is_due
     assert reading.value == pytest.approx(2.8, abs=0.2)
+
+
+def test_the_command_says_what_comes_before_a_trigger(drifted, fresh, capsys):
+    portfolio, _ = drifted
+    proposal = rebalancing.propose(portfolio, at=now())
+    call_command("rebalance", str(portfolio.pk), "--if-due")
+    assert f"Rebalance {proposal.pk} is proposed; it comes first." in capsys.readouterr().out
+    with pytest.raises(CommandError, match="no portfolio called 'Nowhere'"):
+        call_command("rebalance", "Nowhere")

@@ -12,6 +12,7 @@ from django.utils.timezone import now
 from alphastrat.core.errors import AlphaStratError
 from alphastrat.core.jsonable import jsonable
 from portfolio.models import Portfolio, Rebalance
+from portfolio.models.portfolio import UNDECIDED
 from portfolio.rebalancing_tables import laboratory_rows, trigger_rows
 from portfolio.services import rebalance_execution, rebalancing
 from portfolio.services.laboratory import run_laboratory
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         if options["if_due"]:
             rebalance = rebalancing.check_triggers(portfolio, at=at)
             if rebalance is None:
-                self.stdout.write("No trigger asks for a rebalance.")
+                self.stdout.write(_why_not(portfolio))
                 return
         else:
             rebalance = rebalancing.propose(portfolio, at=at, reason=options["reason"])
@@ -83,6 +84,13 @@ class Command(BaseCommand):
         self.stdout.write(f"{rebalance.get_status_display()}, {rebalance.cost:,.2f} expected cost")
 
 
+def _why_not(portfolio: Portfolio) -> str:
+    waiting = portfolio.rebalances.filter(status__in=UNDECIDED).first()
+    if waiting is None:
+        return "No trigger asks for a rebalance."
+    return f"Rebalance {waiting.pk} is {waiting.get_status_display().lower()}; it comes first."
+
+
 def _found(options: dict[str, Any]) -> Portfolio:
     wanted = options["portfolio"]
     portfolios = Portfolio.objects.select_related("owner")
@@ -90,5 +98,6 @@ def _found(options: dict[str, Any]) -> Portfolio:
         portfolios = portfolios.filter(owner__username=options["owner"])
     found = [one for one in portfolios if wanted in (one.name, str(one.pk))]
     if len(found) != 1:
-        raise CommandError(f"{len(found)} portfolios are called {wanted!r}.")
+        which = "several portfolios" if found else "no portfolio"
+        raise CommandError(f"There is {which} called {wanted!r}; give an id.")
     return found[0]
