@@ -17,7 +17,8 @@ from alphastrat.quant.statistics import (
     minimum_track_record_length,
     probabilistic_sharpe,
 )
-from strategies.models import BacktestRun, Sweep
+from strategies.models import BacktestRun, Sweep, WalkForward
+from strategies.models.search import SearchStatus
 from strategies.quant import monte_carlo, registry
 from strategies.quant.findings import undefined_indicators
 from strategies.quant.simulator import simulate
@@ -133,15 +134,27 @@ def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
 
 def newest_sweep_of(run: BacktestRun) -> Sweep | None:
     """Return the newest sweep of a run's hypothesis that says how likely it is overfitted."""
-    swept = Sweep.objects.filter(
+    swept = _of_hypothesis(Sweep, run).filter(overfitting_probability__isnull=False)
+    found: Sweep | None = swept.first()
+    return found
+
+
+def newest_walk_forward_of(run: BacktestRun) -> WalkForward | None:
+    """Return the newest walk-forward of a run's hypothesis that has a result."""
+    walked = _of_hypothesis(WalkForward, run).filter(status=SearchStatus.SUCCEEDED)
+    found: WalkForward | None = walked.first()
+    return found
+
+
+def _of_hypothesis(model: type[Any], run: BacktestRun) -> Any:
+    found = model.objects.filter(
         owner_id=run.owner_id,
         plugin=run.plugin,
         symbols__contains=run.symbols,
         symbols__contained_by=run.symbols,
         timeframe=run.timeframe,
-        overfitting_probability__isnull=False,
     )
-    return swept.defer(*Sweep.DOCUMENTS).order_by("-requested_at").first()
+    return found.defer(*model.DOCUMENTS).order_by("-requested_at")
 
 
 def _resampled(result: Any, *, seed: int) -> dict[str, Any]:

@@ -24,7 +24,11 @@ from alphastrat.core.tables import Column, read_order
 from strategies.charts import CHARTS, MONTHS
 from strategies.luck_charts import LUCK_CHARTS
 from strategies.models import BacktestRun
-from strategies.services.examination import newest_sweep_of, sharpe_evidence
+from strategies.services.examination import (
+    newest_sweep_of,
+    newest_walk_forward_of,
+    sharpe_evidence,
+)
 from strategies.services.results import Results, records
 from strategies.views import result_tables
 
@@ -161,12 +165,14 @@ def _result(request: PageRequest, run: BacktestRun) -> dict[str, Any]:
 
 def _examination(results: Results) -> dict[str, Any]:
     run = results.run
+    is_ours = run.engine != BacktestRun.Engine.IMPORTED
     evidence = sharpe_evidence(results)
     built = {f"{key}_chart": build(results) for key, build in LUCK_CHARTS.items()}
     return built | {
         "examination": _examination_job(run),
         "evidence": evidence,
-        "sweep": None if run.engine == BacktestRun.Engine.IMPORTED else newest_sweep_of(run),
+        "sweep": newest_sweep_of(run) if is_ours else None,
+        "walk_forward": newest_walk_forward_of(run) if is_ours else None,
         "luck_note": _luck_note(evidence),
         "bars_note": _bars_note(evidence),
         "crises": result_tables.crisis_rows(run),

@@ -18,7 +18,7 @@ from strategies.models import BacktestRun, Trial
 from strategies.services import backtesting
 from tests.factories import make_user, signed_in
 from tests.strategies.builders import finished_run, make_market, make_run, make_strategy
-from tests.strategies.search_builders import finished_sweep
+from tests.strategies.search_builders import finished_sweep, finished_walk_forward
 
 pytestmark = pytest.mark.django_db
 NEW = "/backtests/new/"
@@ -313,9 +313,18 @@ def test_a_run_shows_how_likely_the_newest_sweep_of_its_hypothesis_is_overfitted
     assert other.get_absolute_url() not in content
 
 
+def test_the_newest_walk_forward_of_the_hypothesis_is_linked(browser, alice, market):
+    run = finished_run(alice, symbols=("KO",))
+    page = f"/backtests/{run.pk}/"
+    assert "No walk-forward of this strategy" in browser.get(page).content.decode()
+    analysis = finished_walk_forward(alice, symbols=("KO",))
+    assert analysis.status == "succeeded"
+    assert analysis.get_absolute_url() in browser.get(page).content.decode()
+
+
 def test_a_large_page_of_a_result_costs_few_queries(
     browser, alice, market, django_assert_max_num_queries
 ):
     run = finished_run(alice)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         browser.get(f"/backtests/{run.pk}/")
