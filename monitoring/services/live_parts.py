@@ -14,9 +14,10 @@ from monitoring.quant.checks import Check, CheckState
 from monitoring.quant.parts import Parts, parts_of
 from monitoring.services.performance_validator import Examined
 
-EXECUTION = ("slippage", "matching", "signals")
+EXECUTION = ("slippage", "matching")
 EDGE = ("return", "win_rate", "frequency", "drawdown", "envelope")
-GRAVITY = (CheckState.FAIL, CheckState.WARN, CheckState.PASS)
+FLAGGED = (CheckState.FAIL, CheckState.WARN)
+GRAVITY = (*FLAGGED, CheckState.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def live_parts(found: Examined) -> LiveParts | None:
     )
     if parts is None:
         return None
+    execution, edge = _states(found, parts)
     rows = (
         Part(
             "Execution",
@@ -72,7 +74,7 @@ def live_parts(found: Examined) -> LiveParts | None:
             parts.shadow,
             parts.live,
             parts.execution,
-            _worst(found.checks, EXECUTION).value,
+            execution.value,
         ),
         Part(
             "Edge",
@@ -80,10 +82,10 @@ def live_parts(found: Examined) -> LiveParts | None:
             parts.promised,
             parts.shadow,
             parts.edge,
-            _worst(found.checks, EDGE).value,
+            edge.value,
         ),
     )
-    return LiveParts(parts, rows, _sentence(found.checks, parts))
+    return LiveParts(parts, rows, _sentence(found.checks, parts, execution, edge))
 
 
 def live_figures(found: Examined) -> LiveFigures:
@@ -108,23 +110,43 @@ def _worst(checks: Sequence[Check], keys: tuple[str, ...]) -> CheckState:
     return next((one for one in GRAVITY if one in states), CheckState.NOT_RUN)
 
 
-def _sentence(checks: Sequence[Check], parts: Parts) -> str:
-    moved = [
-        f"{name} has moved: {_flagged(checks, keys)}"
-        for name, keys in (("Execution", EXECUTION), ("The edge", EDGE))
-        if _worst(checks, keys) in (CheckState.FAIL, CheckState.WARN)
-    ]
-    if moved:
-        return " ".join(moved)
-    return (
-        "Neither part has moved further than chance explains: the shadow is "
-        f"{abs(parts.departure):.1f} spreads of healthy paths "
-        f"{'above' if parts.departure >= 0 else 'below'} its promise."
-    )
+def _states(found: Examined, parts: Parts) -> tuple[CheckState, CheckState]:
+    """Return how execution and edge stand.
+
+    The checks of the edge look at live returns. Where execution differs, only the shadow tells
+    what the edge does.
+    """
+    execution, edge = _worst(found.checks, EXECUTION), _worst(found.checks, EDGE)
+    if execution in FLAGGED:
+        edge = CheckState.PASS
+    if abs(parts.departure) > found.assessment.band[0] and edge is not CheckState.FAIL:
+        edge = CheckState.WARN
+    return execution, edge
+
+
+def _sentence(
+    checks: Sequence[Check], parts: Parts, execution: CheckState, edge: CheckState
+) -> str:
+    side = "above" if parts.departure >= 0 else "below"
+    place = f"the shadow is {abs(parts.departure):.1f} spreads of healthy paths {side} its promise"
+    words = []
+    if execution in FLAGGED:
+        words.append(f"Execution has moved: {_flagged(checks, EXECUTION)}")
+    elif execution is CheckState.NOT_RUN:
+        words.append("Execution cannot be tested yet: too few round trips or fills are known.")
+    if edge in FLAGGED:
+        live = _flagged(checks, EDGE)
+        words.append(f"The edge has moved: {place}." + (f" {live}" if live else ""))
+    if words:
+        return " ".join(words)
+    return f"Neither part has moved further than chance explains: {place}."
 
 
 def _flagged(checks: Sequence[Check], keys: tuple[str, ...]) -> str:
+    """Return the sentence of the gravest of these checks, if any of them is flagged."""
     worst = _worst(checks, keys)
+    if worst not in FLAGGED:
+        return ""
     return next(one.text for one in checks if one.key in keys and one.state is worst)
 
 
