@@ -109,6 +109,11 @@ DIVERGENCE_EXPORTS = tuple(
         "reason",
     )
 )
+TRIP_RATES = {
+    "expected": "trips_per_bar",
+    "low": "trips_per_bar_low",
+    "high": "trips_per_bar_high",
+}
 PART_COLUMNS = (
     Column("label", "Part"),
     Column("meaning", "Difference"),
@@ -407,7 +412,11 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
         "percentile": verification.metrics.get("percentile"),
         "expectation": expectation,
         "source": (expectation.walk_forward or expectation.run) if expectation else None,
-        "scalars": summary.get("scalars", {}),
+        "scalars": (scalars := summary.get("scalars", {})),
+        "per_hundred": {
+            name: 100 * scalars[key] if scalars.get(key) is not None else None
+            for name, key in TRIP_RATES.items()
+        },
         "regimes": summary.get("regimes", []),
         "regime_columns": REGIME_COLUMNS,
         "transitions": transitions.select_related("overridden_by")[:N_TRANSITIONS],
