@@ -29,7 +29,9 @@ DURATIONS = (
 )
 
 
-def _duration(label: str, help_text: str, *, none: str = "") -> forms.TypedChoiceField:
+def _duration(
+    label: str, help_text: str, *, none: str = "", initial: int | None = None
+) -> forms.TypedChoiceField:
     choices: list[tuple[Any, str]] = [("", none)] if none else []
     return forms.TypedChoiceField(
         label=label,
@@ -38,6 +40,7 @@ def _duration(label: str, help_text: str, *, none: str = "") -> forms.TypedChoic
         empty_value=None,
         required=not none,
         help_text=help_text,
+        initial=initial,
     )
 
 
@@ -46,7 +49,9 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     metric = forms.ChoiceField(choices=[(key, one.label) for key, one in METRICS.items()])
     pending_seconds = _duration("Fires after", "How long a breach must last first.")
-    cooldown_seconds = _duration("Tell again after", "Least time between two messages.")
+    cooldown_seconds = _duration(
+        "Tell again after", "Least time between two messages.", initial=3600
+    )
     escalate_after_seconds = _duration(
         "Escalate after", "When nobody has acknowledged it.", none="Never"
     )

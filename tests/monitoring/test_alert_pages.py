@@ -405,6 +405,8 @@ def test_rules_are_made_and_checked_in_the_administration(alice, bob):
     admin = signed_in(root)
     page = "/admin/monitoring/thresholdrule/"
     sent = fields(owner=alice.pk)
+    empty = admin.get(f"{page}add/").context["adminform"].form
+    assert empty["cooldown_seconds"].value() == 3600
     wrong = admin.post(f"{page}add/", {**sent, "critical_bound": "-1"})
     assert set(wrong.context["adminform"].form.errors) == {"critical_bound"}
     assert admin.post(f"{page}add/", sent).status_code == 302
