@@ -223,6 +223,6 @@ def test_parts_of_a_strategy_stay_when_its_page_is_read_again(page, market):
     page.locator("#open-alerts-title").wait_for()
     page.locator("#verification-summary").wait_for()
     with page.expect_response(lambda answer: answer.url.endswith(market.paths["strategy"])):
-        page.evaluate("document.body.dispatchEvent(new CustomEvent('backtests'))")
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('live:refresh'))")
     page.wait_for_timeout(500)
     assert parts.count() == 2
