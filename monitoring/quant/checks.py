@@ -192,12 +192,17 @@ class Judgement:
         bars, trips = self._promise["n_bars"][i], self._promise["n_trips"][i]
         if math.isnan(bars):
             return "Insufficient data: no validated backtest to compare with."
-        if bars < status.LEAST_REFERENCE_BARS or trips < status.LEAST_REFERENCE_TRIPS:
-            return (
-                f"Insufficient data: the backtest has {bars:.0f} of "
-                f"{status.LEAST_REFERENCE_BARS} bars and {trips:.0f} of "
-                f"{status.LEAST_REFERENCE_TRIPS} round trips that a reference needs."
+        short = [
+            f"{n:.0f} of {least} {word}"
+            for n, least, word in (
+                (bars, status.LEAST_REFERENCE_BARS, "bars"),
+                (trips, status.LEAST_REFERENCE_TRIPS, "round trips"),
             )
+            if n < least
+        ]
+        if short:
+            words = " and ".join(short)
+            return f"Insufficient data: the backtest has {words} that a reference needs."
         return (
             f"Insufficient data: {self._n_bars[i]} of {status.LEAST_BARS} bars and "
             f"{self._n_trips[i]} of {status.LEAST_TRIPS} round trips."

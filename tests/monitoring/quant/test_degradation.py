@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from monitoring.quant import budget
+from monitoring.quant.checks import Judgement
 from monitoring.quant.degradation import assess, standing_path
 from monitoring.quant.evidence import Observations
 from monitoring.quant.paths import live_paths, running_correlation
@@ -78,8 +79,18 @@ def test_ten_days_are_no_basis_for_a_verdict(expected):
 
 def test_a_backtest_that_is_too_short_is_no_reference():
     short = make_expected(n_bars=240)
-    found = assess(make_live(short, healthy()), make_terms(short, 1))
+    live = make_live(short, healthy())
+    found = assess(live, make_terms(short, 1))
     assert last(found) == [Standing.INSUFFICIENT]
+    judged = Judgement(
+        live,
+        found,
+        hard_drawdown=np.array([np.nan]),
+        days_since_bar=np.zeros(1),
+        is_stale=np.zeros(1, np.bool_),
+    )
+    said = judged.reason(0, [], Standing.INSUFFICIENT)
+    assert said.startswith("Insufficient data: the backtest has 240 of 250 bars")
 
 
 def test_without_expectation_there_is_no_verdict_but_the_owners_limit_holds():
