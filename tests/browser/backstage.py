@@ -183,6 +183,7 @@ def _research(run: BacktestRun, sweep: Sweep, walk_forward: WalkForward) -> dict
         "change of a strategy": f"{strategy}edit/",
         "signals": "/signals/",
         "signals of a strategy": f"{strategy}signals/",
+        "parameters of a strategy": f"{strategy}parameters/",
         "sweeps": "/sweeps/",
         "new sweep": "/sweeps/new/",
         "sweep": sweep.get_absolute_url(),
