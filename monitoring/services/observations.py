@@ -202,7 +202,9 @@ def load_with_standings(
     key = [row.key for row in rows]
     starts = [row.start for row in rows]
     if memory.assembled is None or memory.assembled[0] != key:
-        memory.assembled = (key, _Assembly(rows, starts, memory, at=at).observed())
+        # What is marked is known, also to a clock that has jumped back.
+        known_at = max([at, *(row.market_at for row in rows)])
+        memory.assembled = (key, _Assembly(rows, starts, memory, at=known_at).observed())
     assembled, volatility_limits = memory.assembled[1]
     observations = replace(
         assembled, present=np.array([present[row.timeframe] for row in rows], np.int64)

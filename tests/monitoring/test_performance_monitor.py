@@ -387,3 +387,16 @@ def test_evidence_that_starts_anew_forgets_no_drawdown(alice, watch):
     Verification.objects.create(strategy=strategy, evidence_from=NOW - timedelta(days=1))
     watch.look()
     assert Verification.objects.get().metrics["drawdown"] == pytest.approx(-0.2)
+
+
+def test_a_clock_that_jumps_neither_doubles_nor_ends_nor_loses_an_alert(alice, watch):
+    make_rule(alice)
+    account = trade(plain_strategy(alice), 0.01, -0.07)
+    watch.look()
+    for seconds in (-86_400.0, 10 * 86_400.0, 5.0):
+        watch.seconds = seconds
+        watch.look(woken(account))
+        assert [one.state for one in Alert.objects.all()] == ["firing"]
+    trade(account.strategy, 0.01, 0.02)
+    watch.look(woken(account))
+    assert Alert.objects.get().state == "resolved"
