@@ -44,7 +44,10 @@ def program() -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests below; run them last and in one process, whose event loop they occupy."""
+    """Mark the tests below; run them first, in one process: the others fill the rest of the time.
+
+    What they share lives as long as this package: until then it occupies the event loop.
+    """
     ours = [item for item in items if HERE in item.path.parents]
     if ours and program() is None:
         # One line says for all of them what is missing.
@@ -57,10 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in ours:
         item.add_marker(pytest.mark.browser)
         item.add_marker(pytest.mark.xdist_group("browser"))
-    items[:] = [item for item in items if HERE not in item.path.parents] + ours
+    items[:] = ours + [item for item in items if HERE not in item.path.parents]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program(), args=list(OPTIONS))
@@ -68,7 +71,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def backstage(
     chromium: Browser, django_test_environment: None, django_db_blocker: Any
 ) -> Iterator[Backstage]:
@@ -77,18 +80,18 @@ def backstage(
     thread.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def variables(backstage: Backstage) -> dict[str, str]:
     """Return the environment of the processes under test."""
     return environment(backstage.open())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def market(backstage: Backstage, variables: dict[str, str]) -> Market:
     return backstage.do(behind.load)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(market: Market, variables: dict[str, str]) -> Iterator[WebServer]:
     web = WebServer(variables)
     web.start()
@@ -152,7 +155,7 @@ def page(open_page: OpenPage) -> Page:
     return open_page()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def axe() -> Callable[[Page], list[str]]:
     source = (HERE / "axe/axe.min.js").read_text(encoding="utf-8")
     return lambda page: accessibility_violations(page, source)
