@@ -222,6 +222,7 @@ const job = (d) => {
 };
 
 const alertRow = document.getElementById('alert-row');
+let rowAskedAt = 0, bannerAt = 0;
 const alert = (d, ts) => {
   if (resuming) missed += 1;
   if (d.state === 'resolved' || d.state === 'acknowledged') { settle(d); return; }
@@ -244,6 +245,7 @@ const banner = (d, word, text) => {
   link.href = d.url || '/alerts/';
   element.querySelector('.banner-detail').textContent = text + (unread.size > 1 ? ` · ${unread.size} unread` : '');
   alertRow.replaceChildren(copy);
+  bannerAt = performance.now();
   marks();
   fire('alerts:refresh');
 };
@@ -295,6 +297,9 @@ if (conn) {
     clearBanner();
     marks();
   });
+  // What the server said before an alert came must not take its banner away.
+  alertRow.addEventListener('htmx:config:request', () => { rowAskedAt = performance.now(); });
+  alertRow.addEventListener('htmx:before:swap', (e) => { if (rowAskedAt < bannerAt) e.preventDefault(); });
   window.addEventListener('offline', () => setState('offline'));
   window.addEventListener('online', () => { setState(socket?.readyState === 1 ? 'live' : 'stale'); reconnectNow(); });
   document.addEventListener('visibilitychange', () => { if (!document.hidden) reconnectNow(); });

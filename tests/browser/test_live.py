@@ -64,6 +64,19 @@ def value(page):
     return page.locator(".card data").first.inner_text()
 
 
+def test_an_answer_that_is_older_than_an_alert_leaves_it_where_it_is(page, script):
+    answers = []
+    page.route("**/alerts/row/", lambda route: answers.append(route))
+    page.goto("/jobs/")
+    page.locator("#conn[data-state=live]").wait_for()
+    script.event(10, "alert", alert("one"), topic="alerts")
+    page.locator("#alert-row .banner").wait_for()
+    with page.expect_response("**/alerts/row/"):
+        answers[0].continue_()
+    page.wait_for_timeout(500)
+    assert page.locator("#alert-row .banner").count() == 1
+
+
 def test_an_alert_appears_is_announced_marked_and_dismissed(page, backstage, market):
     page.goto("/jobs/")
     page.locator("#conn[data-state=live]").wait_for()
