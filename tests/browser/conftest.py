@@ -44,10 +44,7 @@ def program() -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests below; run them first, in one process: the others fill the rest of the time.
-
-    What they share lives as long as this package: until then it occupies the event loop.
-    """
+    """Mark the tests below; run them last and in one process, whose event loop they occupy."""
     ours = [item for item in items if HERE in item.path.parents]
     if ours and program() is None:
         # One line says for all of them what is missing.
@@ -60,10 +57,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in ours:
         item.add_marker(pytest.mark.browser)
         item.add_marker(pytest.mark.xdist_group("browser"))
-    items[:] = ours + [item for item in items if HERE not in item.path.parents]
+    items[:] = [item for item in items if HERE not in item.path.parents] + ours
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program(), args=list(OPTIONS))
@@ -71,7 +68,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def backstage(
     chromium: Browser, django_test_environment: None, django_db_blocker: Any
 ) -> Iterator[Backstage]:
@@ -80,18 +77,18 @@ def backstage(
     thread.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def variables(backstage: Backstage) -> dict[str, str]:
     """Return the environment of the processes under test."""
     return environment(backstage.open())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def market(backstage: Backstage, variables: dict[str, str]) -> Market:
     return backstage.do(behind.load)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(market: Market, variables: dict[str, str]) -> Iterator[WebServer]:
     web = WebServer(variables)
     web.start()
@@ -155,7 +152,7 @@ def page(open_page: OpenPage) -> Page:
     return open_page()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def axe() -> Callable[[Page], list[str]]:
     source = (HERE / "axe/axe.min.js").read_text(encoding="utf-8")
     return lambda page: accessibility_violations(page, source)
