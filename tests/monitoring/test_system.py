@@ -26,6 +26,7 @@ def test_a_trader_is_refused_and_an_administrator_sees_the_checks():
     response = signed_in(make_user("alice", role="admin")).get("/system/")
     assert response.status_code == 200
     assert "channel layer" in response.content.decode().lower()
+    assert 'data-label="What to do"' in response.content.decode()
 
 
 def test_the_queue_counts_everybody_s_jobs():
