@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.timezone import now
 from ninja import Query, Router, Schema
 
+from alphastrat.core.schemas import PDF_RESPONSE
 from portfolio.api_choice import PortfolioChoice, chosen
 from portfolio.performance_report import report_response
 from portfolio.performance_tables import sessions
@@ -25,15 +26,6 @@ from portfolio.services.portfolio_performance import (
 )
 
 router = Router(tags=["portfolio"])
-
-PDF_RESPONSE = {
-    "responses": {
-        200: {
-            "description": "The report",
-            "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    }
-}
 
 
 class PerformanceChoice(PortfolioChoice):

@@ -24,7 +24,7 @@ from alphastrat.core.formatting import (
     signed_percent,
     signed_ratio,
 )
-from alphastrat.core.pdf import Card, Document, Line
+from alphastrat.core.pdf import Card, Document, Line, pdf_response
 from alphastrat.core.tables import Column
 from portfolio import performance_charts, performance_tables
 from portfolio.performance_calendar import MONTHS, month_table
@@ -51,11 +51,8 @@ def performance_report(performance: Performance, period: Period, *, at: datetime
 
 def report_response(performance: Performance, period: Period, *, at: datetime) -> HttpResponse:
     """Answer the report, to be saved."""
-    document = performance_report(performance, period, at=at)
-    response = HttpResponse(document, content_type="application/pdf")
-    name = f"profit-and-loss-{performance.last_day or 'empty'}.pdf"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    content = performance_report(performance, period, at=at)
+    return pdf_response(content, name=f"profit-and-loss-{performance.last_day or 'empty'}")
 
 
 def headline_cards(performance: Performance) -> list[Card]:

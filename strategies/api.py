@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.timezone import now
 from ninja import Query, Router, Schema, Status
@@ -14,7 +14,8 @@ from alphastrat.core.etags import not_modified
 from alphastrat.core.jsonable import jsonable
 from alphastrat.core.models import Job
 from alphastrat.core.pagination import paged
-from alphastrat.core.schemas import JobOut
+from alphastrat.core.schemas import PDF_RESPONSE, JobOut
+from strategies.backtest_report import report_response
 from strategies.models import BacktestRun, RunStatus
 from strategies.models.backtest import BacktestRunQuerySet
 from strategies.quant import registry
@@ -135,6 +136,12 @@ def get_equity(request: HttpRequest, run_id: UUID) -> Any:
             "net_exposure": curves.net,
         }
     )
+
+
+@router.get("/{uuid:run_id}/report", url_name="backtest_report", openapi_extra=PDF_RESPONSE)
+def report(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Answer the tear sheet of a run as PDF: headline numbers, curves, luck, findings, settings."""
+    return report_response(_results(request, run_id), at=now())
 
 
 def _run(request: HttpRequest, run_id: UUID) -> BacktestRun:

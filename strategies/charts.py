@@ -26,7 +26,7 @@ def equity(results: Results) -> Chart:
     series = {"equity": curves.equity}
     if curves.benchmark_returns is not None:
         series = {"benchmark": curves.benchmark, **series}
-    caption = _equity_words(results)
+    caption = equity_words(results)
 
     def draw() -> Figure:
         times = list(curves.times)
@@ -70,7 +70,7 @@ def equity(results: Results) -> Chart:
 
 def underwater(results: Results) -> Chart:
     """Draw how far the account is below its peak."""
-    caption = _drawdown_words(results)
+    caption = drawdown_words(results)
     held = results.benchmark_drawdowns
 
     def draw() -> Figure:
@@ -309,7 +309,8 @@ CHARTS: dict[str, Callable[[Results], Chart]] = {
 }
 
 
-def _equity_words(results: Results) -> str:
+def equity_words(results: Results) -> str:
+    """Say what the account came to, and what its benchmark did."""
     curves, currency = results.curves, results.run.currency
     total = curves.equity[-1] / curves.capital - 1
     words = (
@@ -326,7 +327,8 @@ def _equity_words(results: Results) -> str:
     )
 
 
-def _drawdown_words(results: Results) -> str:
+def drawdown_words(results: Results) -> str:
+    """Say how far the account fell below its peak, and when."""
     worst = results.run.metrics.get("worst_drawdowns") or []
     if not worst:
         return "The account never fell below an earlier peak."

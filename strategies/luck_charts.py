@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +93,22 @@ def costs(results: Results) -> Chart:
         rows=lambda: zip(added, totals, strict=True),
         ranges=False,
     )
+
+
+def looks_words(evidence: Mapping[str, Any] | None) -> str:
+    """Say after how many looks a deflated Sharpe ratio stands; nothing where nobody knows."""
+    n_trials = evidence["n_trials"] if evidence else 0
+    if n_trials is None:
+        return ""
+    looks = "look" if n_trials == 1 else "looks"
+    return f"after {n_trials:,} {looks} at this hypothesis; 95% or more passes"
+
+
+def bars_words(evidence: Mapping[str, Any] | None) -> str:
+    """Say what the bars needed are needed for; nothing where no number suffices."""
+    if not evidence or evidence["minimum_bars"] is None:
+        return ""
+    return f"to be 95% sure; the run has {evidence['n_bars']:,}"
 
 
 def _cost_words(break_even: float | None, total: float) -> str:

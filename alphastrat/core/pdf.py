@@ -12,8 +12,9 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
+from django.http import HttpResponse
 
-from alphastrat.core.formatting import Formatted, instant
+from alphastrat.core.formatting import MISSING, Formatted, instant
 from alphastrat.core.print_style import font_path, rgb
 from alphastrat.core.thinning import extremes
 
@@ -28,6 +29,7 @@ TABLE_SIZE = 8.0
 PADDING = 1.2
 # A longer name takes more lines.
 MAX_NAME = 62.0
+FACT_NAME = 46.0
 AXIS_WIDTH = 21.0
 MAX_POINTS = 600
 FONT = "DejaVu"
@@ -152,6 +154,27 @@ class Document:
                 is_bold = has_total and number == len(rows)
                 _fill(table.row(), row, is_bold=is_bold)
 
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """List names with words of any length beside them."""
+        from fpdf.fonts import FontFace
+
+        self._style(TABLE_SIZE)
+        self._pdf.set_draw_color(*rgb(RULE))
+        muted = FontFace(color=rgb(MUTED))
+        with self._pdf.table(
+            col_widths=(FACT_NAME, WIDTH - FACT_NAME),
+            text_align="LEFT",
+            v_align="TOP",
+            first_row_as_headings=False,
+            line_height=ROW_HEIGHT * 0.8,
+            borders_layout="HORIZONTAL_LINES",
+            padding=(PADDING / 2, PADDING, PADDING / 2, PADDING),
+        ) as table:
+            for name, value in rows:
+                row = table.row()
+                row.cell(name, style=muted)
+                row.cell(value or MISSING)
+
     def _fitting(self, texts: Sequence[Sequence[str]]) -> tuple[float, tuple[float, ...]]:
         """Return the size and widths of columns in which no number breaks."""
         self._style(TABLE_SIZE, bold=True)
@@ -272,6 +295,13 @@ class _Plot:
 
     def y(self, value: float) -> float:
         return self.top + self.height * (self.high - value) / (self.high - self.low)
+
+
+def pdf_response(content: bytes, *, name: str) -> HttpResponse:
+    """Answer a report, to be saved under a name."""
+    response = HttpResponse(content, content_type="application/pdf")
+    response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
+    return response
 
 
 def nice_ticks(low: float, high: float, n: int) -> list[float]:

@@ -19,6 +19,17 @@ Moment = Annotated[
 ]
 
 
+# What the schema of the API says of an operation that answers a report.
+PDF_RESPONSE = {
+    "responses": {
+        200: {
+            "description": "The report",
+            "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    }
+}
+
+
 class Problem(Schema):
     """Why a request was not carried out (RFC 9457); `code` is stable, `detail` is for people."""
 

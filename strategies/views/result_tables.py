@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphastrat.core.formatting import day, format_value, money, percent
+from alphastrat.core.formatting import Formatted, day, format_value, money, percent
 from alphastrat.core.tables import Column, metric_url
 from alphastrat.core.templatetags.format import directed
 from alphastrat.quant.measure_entry import Unit
@@ -145,6 +145,15 @@ CRISIS_COLUMNS = (
 HEAT_STEPS = (0.005, 0.02, 0.05)
 
 
+class Metric(NamedTuple):
+    """One metric of a run, and of buying and holding where that has it."""
+
+    label: str
+    own: Formatted
+    held: Formatted | None = None
+    url: str = ""
+
+
 def settings_of(run: BacktestRun) -> list[tuple[str, str]]:
     """Return what a run was asked to do, in words."""
     if run.engine == BacktestRun.Engine.IMPORTED:
@@ -218,25 +227,34 @@ def provenance_of(run: BacktestRun) -> list[tuple[str, str]]:
 
 
 def metric_rows(results: Results) -> list[dict[str, Any]]:
+    """Return every metric of a run beside the benchmark's, as cells of a page."""
+    return [
+        {
+            "label": metric.label,
+            "url": metric.url,
+            "strategy": directed(metric.own),
+            "benchmark": "" if metric.held is None else directed(metric.held),
+        }
+        for metric in metrics_of(results)
+    ]
+
+
+def metrics_of(results: Results) -> list[Metric]:
     """Return every metric of a run beside the benchmark's, ready to print."""
-    rows = []
+    metrics = []
     for key, entry in MEASURES.items():
         if key not in results.numbers:
             continue
         name = FORMATS[entry.unit]
         name = f"signed_{name}" if key in SIGNED else name
-        rows.append(
-            {
-                "label": entry.label,
-                "url": metric_url(key),
-                "strategy": directed(format_value(name, results.numbers[key])),
-                "benchmark": directed(format_value(name, results.benchmark_numbers.get(key))),
-            }
+        own, held = (
+            format_value(name, numbers.get(key))
+            for numbers in (results.numbers, results.benchmark_numbers)
         )
+        metrics.append(Metric(entry.label, own, held, metric_url(key)))
     for key, label, name in OF_TRADES:
-        value = format_value(name, results.numbers.get(key))
-        rows.append({"label": label, "url": "", "strategy": directed(value), "benchmark": ""})
-    return rows
+        metrics.append(Metric(label, format_value(name, results.numbers.get(key))))
+    return metrics
 
 
 def drawdown_rows(run: BacktestRun) -> list[dict[str, Any]]:

@@ -21,8 +21,9 @@ from alphastrat.core.etags import not_modified, with_entity_tag
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.models import Job
 from alphastrat.core.tables import Column, read_order
+from strategies.backtest_report import report_response
 from strategies.charts import CHARTS, MONTHS
-from strategies.luck_charts import LUCK_CHARTS
+from strategies.luck_charts import LUCK_CHARTS, bars_words, looks_words
 from strategies.models import BacktestRun
 from strategies.services.examination import (
     newest_sweep_of,
@@ -44,6 +45,8 @@ def backtest_detail(request: PageRequest, run_id: UUID) -> HttpResponseBase:
     run = _run(request, run_id)
     if request.GET.get("format") == "json":
         return _document(run)
+    if request.GET.get("format") == "pdf":
+        return _report(run)
     if not run.is_ended:
         return _progress(request, run)
     if request.htmx and request.htmx.target and "job" in request.htmx.target:
@@ -173,8 +176,8 @@ def _examination(results: Results) -> dict[str, Any]:
         "evidence": evidence,
         "sweep": newest_sweep_of(run) if is_ours else None,
         "walk_forward": newest_walk_forward_of(run) if is_ours else None,
-        "luck_note": _luck_note(evidence),
-        "bars_note": _bars_note(evidence),
+        "luck_note": looks_words(evidence),
+        "bars_note": bars_words(evidence),
         "crises": result_tables.crisis_rows(run),
         "crisis_columns": result_tables.CRISIS_COLUMNS,
     }
@@ -185,20 +188,6 @@ def _examination_job(run: BacktestRun) -> Job | None:
     if run.agreement:
         return None
     return Job.objects.filter(key=f"examine:{run.pk}").order_by("-created_at").first()
-
-
-def _luck_note(evidence: dict[str, Any] | None) -> str:
-    n_trials = evidence["n_trials"] if evidence else 0
-    if n_trials is None:
-        return ""
-    looks = "look" if n_trials == 1 else "looks"
-    return f"after {n_trials:,} {looks} at this hypothesis; 95% or more passes"
-
-
-def _bars_note(evidence: dict[str, Any] | None) -> str:
-    if not evidence or evidence["minimum_bars"] is None:
-        return ""
-    return f"to be 95% sure; the run has {evidence['n_bars']:,}"
 
 
 def _numbers(run: BacktestRun, chart: Chart, form: str) -> HttpResponseBase:
@@ -212,6 +201,12 @@ def _document(run: BacktestRun) -> HttpResponseBase:
     columns = [Column(name, name) for name in result_tables.DOCUMENT]
     name = f"backtest-{str(run.pk)[:8]}"
     return exports.table_response([run], columns, name=name, form="json")
+
+
+def _report(run: BacktestRun) -> HttpResponse:
+    if run.status != BacktestRun.Status.SUCCEEDED:
+        raise Http404
+    return report_response(Results(run), at=now())
 
 
 def _run(request: PageRequest, run_id: UUID) -> BacktestRun:
