@@ -59,6 +59,25 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Survivors:
+    """Shares of which none has ended before the end of what is stored.
+
+    Attributes
+    ----------
+    n_instruments : int
+        How many there are.
+    years : float
+        From the start of the period to the newest stored bar.
+    is_known : bool
+        Whether they are known to have been chosen for surviving.
+    """
+
+    n_instruments: int
+    years: float
+    is_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known about a backtest besides its result; all of it optional.
 
@@ -80,6 +99,8 @@ class Evidence:
         First and last time that were asked for; bars may cover less.
     undefined_indicators : mapping of str to sequence of str
         Indicators without any value, each with the symbols it has none for.
+    survivors : Survivors, optional
+        Given where nothing but survivors is in the universe.
     """
 
     warmup_bars: int = 0
@@ -90,6 +111,7 @@ class Evidence:
     break_even_bps: float = math.nan
     period: tuple[datetime, datetime] | None = None
     undefined_indicators: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    survivors: Survivors | None = None
 
 
 def undefined_indicators(
@@ -146,6 +168,7 @@ def find_problems(
         *_plugin(result, known),
         *_bars(result, panel),
         *_coverage(panel, known),
+        *_survivorship(known.survivors),
         *_cash(result),
     ]
     order = (Severity.CRITICAL, Severity.WARNING, Severity.NOTE)
@@ -373,6 +396,21 @@ def _coverage(panel: Panel, known: Evidence) -> Iterator[Finding]:
             "period that was asked for. Import the rest, or shorten the period.",
             {"n_late": len(late), "n_early": len(early)},
         )
+
+
+def _survivorship(survivors: Survivors | None) -> Iterator[Finding]:
+    if survivors is None:
+        return
+    n, years = survivors.n_instruments, survivors.years
+    text = (
+        "The companies of the sample market were chosen because they still existed in 2018. Those "
+        "that failed on the way are missing: the result is better than it could have been."
+        if survivors.is_known
+        else f"All {n} instruments still have bars at the end of what is stored, {years:.0f} years "
+        "after the period began. If they were chosen today, those that failed on the way are "
+        "missing and the result is too good. Use what was listed when the period began."
+    )
+    yield Finding("survivorship", Severity.NOTE, text, {"n_instruments": n, "years": years})
 
 
 def _some(names: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from strategies.services.backtesting import signals_of
 from strategies.services.faults import find_faults, stability_in
 from strategies.services.results import Results
 from strategies.services.strategy_checks import suspicions
+from strategies.services.survivorship import survivors_of
 from strategies.services.trials import count_trials
 
 STEPS = (
@@ -82,6 +83,7 @@ def examine_run(run_id: str, *, report: Report) -> dict[str, Any]:
         undefined=undefined_indicators(signals.indicators, signals.symbols),
         checks=suspicions(registry.build(run.plugin, run.parameters), loaded.history),
         stability=stability_in(sweep, run) if sweep else None,
+        survivors=survivors_of(run, plan.series),
         break_even_bps=stress.break_even_bps,
     )
     _store(run, agreement=agreement, luck=luck, findings=findings)

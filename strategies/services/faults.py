@@ -12,7 +12,7 @@ from alphastrat.core.jsonable import jsonable
 from strategies.models import BacktestRun, Sweep
 from strategies.quant import grid, registry
 from strategies.quant.checks import CheckResult
-from strategies.quant.findings import Evidence, find_problems
+from strategies.quant.findings import Evidence, Survivors, find_problems
 from strategies.quant.overfitting import Stability
 from strategies.quant.parameters import free_parameters
 from strategies.quant.simulator import SimulationResult
@@ -29,6 +29,7 @@ def find_faults(
     undefined: Mapping[str, Sequence[str]],
     checks: Sequence[CheckResult] = (),
     stability: Stability | None = None,
+    survivors: Survivors | None = None,
     break_even_bps: float = math.nan,
 ) -> list[dict[str, Any]]:
     """Return the findings of a run as JSON documents, the gravest first."""
@@ -38,6 +39,7 @@ def find_faults(
         n_free_parameters=len(free_parameters(registry.plugin(run.plugin))),
         checks=checks,
         stability=stability,
+        survivors=survivors,
         break_even_bps=break_even_bps,
         period=(run.start_at, run.end_at) if run.start_at else None,
         undefined_indicators=undefined,

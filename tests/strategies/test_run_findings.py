@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, ClassVar
 
 import pytest
 
+from alphastrat.marketdata.models import BarSeries
 from strategies.quant import registry
 from strategies.quant.signals import Signals
 from strategies.services import examination
-from tests.strategies.builders import finished_run, make_market
+from tests.strategies.builders import finished_run, make_market, sample_bars
 from tests.strategies.search_builders import finished_sweep
 
 pytestmark = pytest.mark.django_db
@@ -88,3 +89,27 @@ def test_costs_that_take_all_of_a_profit_are_found(alice, market):
     margin = run.luck["costs"]["break_even_bps"]
     assert ("thin_margin" in found) == (0 < margin < 5)
     assert found.keys() >= {"few_trips"} or run.n_trades >= 30
+
+
+def test_survivors_are_named_where_none_of_many_shares_has_ended_over_years(alice):
+    symbols = sorted(sample_bars()["symbol"].unique())[:10]
+    make_market(*symbols)
+    run = finished_run(alice, symbols=tuple(symbols), start=date(2014, 1, 2))
+    assert examined(run)["survivorship"]["evidence"]["n_instruments"] == 10
+    # Two years are short, and nine are few.
+    for changes in ({"start": date(2016, 1, 4)}, {"symbols": tuple(symbols[:9])}):
+        asked = {"symbols": tuple(symbols), "start": date(2014, 1, 2), **changes}
+        assert "survivorship" not in examined(finished_run(alice, **asked))
+    # One of them was bought before the end of what is stored.
+    ended = BarSeries.objects.get(instrument__symbol=symbols[0])
+    BarSeries.objects.filter(pk=ended.pk).update(
+        last_closed_at=ended.last_closed_at - timedelta(days=30)
+    )
+    assert "survivorship" not in examined(run)
+
+
+def test_the_sample_market_is_known_to_hold_survivors_alone(alice, market):
+    run = finished_run(alice)
+    assert "survivorship" not in examined(run)
+    BarSeries.objects.update(source="sample")
+    assert "still existed in 2018" in examined(run)["survivorship"]["text"]

@@ -14,6 +14,7 @@ from strategies.quant.findings import (
     Evidence,
     Finding,
     Severity,
+    Survivors,
     find_problems,
     undefined_indicators,
 )
@@ -203,3 +204,14 @@ def test_a_period_that_the_bars_do_not_cover_is_named() -> None:
     assert f"A up to {end:%Y-%m-%d}" in after.text
     assert (after.evidence["n_late"], after.evidence["n_early"]) == (0, 1)
     assert f"A from {start:%Y-%m-%d}" in found(before=40 * days)["partial_coverage"].text
+
+
+def test_a_universe_of_survivors_is_a_note() -> None:
+    panel = _panel(_waves(100))
+    assert "survivorship" not in _findings(panel, {})
+    maybe = _findings(panel, {}, evidence=Evidence(survivors=Survivors(33, 5.2)))["survivorship"]
+    assert maybe.severity is Severity.NOTE
+    assert maybe.text.startswith("All 33 instruments still have bars")
+    assert "5 years after the period began. If they were chosen today" in maybe.text
+    known = Evidence(survivors=Survivors(3, 1.0, is_known=True))
+    assert "still existed in 2018" in _findings(panel, {}, evidence=known)["survivorship"].text
