@@ -9,14 +9,19 @@ import numpy as np
 
 from alphastrat.core import charts
 from alphastrat.core.charts import Chart, Figure, Panel
-from alphastrat.core.formatting import basis_points, percent, signed_percent
+from alphastrat.core.formatting import basis_points, percent, ratio, signed_percent
+from alphastrat.quant.rolling import half_year, rolling_sharpe
+from alphastrat.quant.statistics import sharpe_standard_error
 from alphastrat.quant.types import FloatArray
 from monitoring.quant import budget, status
 from monitoring.quant.cone import BANDS, LEVELS
 from monitoring.quant.control_charts import LIMIT, SLACK, cusum
+from monitoring.quant.live_metrics import Curves
 from monitoring.services.gap_ledger import ExplainedGap
 from monitoring.services.performance_validator import Examined
 
+# Deviations either side of the mean that hold nine tenths of a normal law.
+NINE_TENTHS = 1.6449
 DETECTOR_NAMES = ("Mean return", "Win rate", "Round trips", "Fills", "Missed and extra")
 
 
@@ -175,6 +180,67 @@ def drift(found: Examined) -> Chart:
     )
 
 
+def live_sharpe(found: Examined) -> Chart:
+    """Draw the Sharpe ratio of the last half year of live trading beside what was promised.
+
+    The band is where nine of ten windows lie that keep the promise, if bars are independent.
+    """
+    seen = found.observations
+    known = ~np.isnan(seen.returns[0])
+    times = list(found.all_times[known])
+    year = float(np.nan_to_num(Curves.of(seen).periods_per_year[0], nan=252.0))
+    n_bars, promised = half_year(year), float(seen.promise["sharpe"][0])
+    values = rolling_sharpe(seen.returns[0][known], periods_per_year=year, window=n_bars)
+    scale = math.sqrt(year)
+    width = NINE_TENTHS * sharpe_standard_error(promised, n_bars)
+    low, high = (promised - width) * scale, (promised + width) * scale
+    caption = _sharpe_words(values, n_bars, promised * scale, low, high)
+
+    def draw() -> Figure:
+        traces: list[dict[str, Any]] = []
+        shapes = []
+        if not math.isnan(promised):
+            edges = ([edge] * len(times) for edge in (low, high))
+            traces += charts.band(times, *edges, name="90 % of windows that keep the promise")
+            shapes = [charts.limit_line(promised * scale, text="Promised")]
+        traces.append(charts.line(times, values, name=f"Live, {n_bars} bars", role="live"))
+        return charts.figure(
+            traces, panels=(Panel("Sharpe ratio", "ratio"),), summary=caption, shapes=shapes
+        )
+
+    return Chart(
+        ranges=False,
+        key="live-sharpe",
+        title="Rolling Sharpe ratio, live",
+        caption=caption,
+        svg=charts.preview({"live": values}),
+        draw=draw,
+        columns=("time", "sharpe_ratio", "promised", "low_90", "high_90"),
+        rows=lambda: (
+            (*one, promised * scale, low, high) for one in zip(times, values, strict=True)
+        ),
+        is_empty=not np.isfinite(values).any(),
+    )
+
+
+def _sharpe_words(values: FloatArray, n_bars: int, promised: float, low: float, high: float) -> str:
+    known = values[np.isfinite(values)]
+    if len(values) < n_bars:
+        return f"Insufficient data: {len(values)} of the {n_bars} live bars that one window holds."
+    if not len(known):
+        return f"Nothing moved in any window of {n_bars} bars."
+    words = (
+        f"Over the newest {n_bars} bars the Sharpe ratio is {ratio(values[-1])}; over all live "
+        f"bars it ran from {ratio(known.min())} to {ratio(known.max())}."
+    )
+    if math.isnan(promised):
+        return f"{words} There is no promise to compare with yet."
+    return (
+        f"{words} Promised is {ratio(promised)}: if that is kept, and bars are independent, nine "
+        f"of ten windows lie between {ratio(low)} and {ratio(high)}."
+    )
+
+
 def overlay(gap: ExplainedGap) -> Chart:
     """Draw the live account over its shadow, and the difference below."""
     times, difference = list(gap.times), _cleared((gap.live - gap.shadow) * 1e4)
@@ -234,6 +300,8 @@ def waterfall(gap: ExplainedGap) -> Chart:
 
 
 EXAMINED = {"envelope": envelope, "evidence": evidence, "fills": fills, "drift": drift}
+# Those of the verification's own page, and those of the strategy's.
+OF_EXAMINED = {**EXAMINED, "live-sharpe": live_sharpe}
 EXPLAINED = {"overlay": overlay, "waterfall": waterfall}
 
 

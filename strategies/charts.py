@@ -13,10 +13,10 @@ from django.utils.safestring import SafeString
 from alphastrat.core import charts, previews
 from alphastrat.core.charts import Chart, Figure, Panel
 from alphastrat.core.formatting import day, money, percent, ratio, signed_percent, signed_points
+from alphastrat.quant.rolling import half_year
 from strategies.services.results import Results
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-ROLLING_SHARE_OF_YEAR = 0.5
 N_BINS = 41
 
 
@@ -103,7 +103,7 @@ def underwater(results: Results) -> Chart:
 
 def rolling_sharpe(results: Results) -> Chart:
     """Draw the Sharpe ratio of the last half year."""
-    n_bars = max(20, round((results.run.periods_per_year or 252.0) * ROLLING_SHARE_OF_YEAR))
+    n_bars = half_year(results.run.periods_per_year or 252.0)
     values = results.rolling_sharpe(n_bars)
     known = values[np.isfinite(values)]
     whole = results.numbers.get("sharpe_ratio")

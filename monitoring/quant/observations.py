@@ -30,12 +30,15 @@ class LiveTrips:
         Columns of the bars of entry and exit; exit is -1 while the position is open.
     returns : ndarray of shape (n_trips,)
         P&L after commission over the value at entry, fraction; NaN while open.
+    pnl : ndarray of shape (n_trips,)
+        The same P&L in the currency of the account, a loss negative; NaN while open.
     """
 
     row: IntArray
     entered: IntArray
     exited: IntArray
     returns: FloatArray
+    pnl: FloatArray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -44,7 +47,7 @@ class LiveTrips:
     def none(cls) -> LiveTrips:
         """Return no round trips."""
         empty = np.empty(0, np.int64)
-        return cls(empty, empty, empty, np.empty(0))
+        return cls(empty, empty, empty, np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

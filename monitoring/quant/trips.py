@@ -39,7 +39,7 @@ def round_trips(
     """
     capacity = 2 * len(row) + 1
     numbers = np.full((capacity, 4), -1, np.int64)
-    returns = np.full(capacity, np.nan)
+    results = np.full((capacity, 2), np.nan)
     order = np.lexsort((np.arange(len(row)), asset, row))
     n_trips = _trips(
         np.asarray(row, np.int64)[order],
@@ -49,16 +49,17 @@ def round_trips(
         np.asarray(price, np.float64)[order],
         np.asarray(fee, np.float64)[order],
         numbers,
-        returns,
+        results,
     )
-    numbers, returns = numbers[:n_trips], returns[:n_trips]
+    numbers, results = numbers[:n_trips], results[:n_trips]
     last = np.where(numbers[:, 2] < 0, np.iinfo(np.int64).max, numbers[:, 2])
     placed = np.lexsort((last, numbers[:, 0]))
     return LiveTrips(
         row=numbers[placed, 0],
         entered=numbers[placed, 1],
         exited=numbers[placed, 2],
-        returns=returns[placed],
+        returns=results[placed, 0],
+        pnl=results[placed, 1],
     )
 
 
@@ -71,7 +72,7 @@ def _trips(
     price: FloatArray,
     fee: FloatArray,
     numbers: IntArray,
-    returns: FloatArray,
+    results: FloatArray,
 ) -> int:
     n_trips, held, entered = 0, 0.0, -1
     invested, cash = 0.0, 0.0
@@ -100,7 +101,8 @@ def _trips(
                 held = 0.0
                 numbers[n_trips, 0], numbers[n_trips, 1] = row[k], entered
                 numbers[n_trips, 2] = column[k]
-                returns[n_trips] = cash / invested if invested > 0.0 else np.nan
+                results[n_trips, 0] = cash / invested if invested > 0.0 else np.nan
+                results[n_trips, 1] = cash
                 n_trips += 1
     if len(row) > 0 and abs(held) > _DUST:
         numbers[n_trips, 0], numbers[n_trips, 1] = row[len(row) - 1], entered

@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from alphastrat.quant.trade_statistics import trade_statistics
 from alphastrat.quant.types import FloatArray
 from monitoring.quant.checks import Check, CheckState
+from monitoring.quant.live_metrics import Curves, curve_values
+from monitoring.quant.observations import LiveTrips
 from monitoring.quant.parts import Parts, parts_of
+from monitoring.quant.status import LEAST_TRIPS
 from monitoring.services.performance_validator import Examined
 
 EXECUTION = ("slippage", "matching")
@@ -43,7 +47,12 @@ class LiveParts:
 
 @dataclass(frozen=True, slots=True)
 class LiveFigures:
-    """What live trading came to since its evidence began, and what was promised of each."""
+    """What live trading came to since its evidence began, and what was promised of each.
+
+    `tracking_error` is the deviation of live less shadow a year, a fraction. `profit_factor` is
+    None before `LEAST_TRIPS` round trips have closed, or without a losing one; `profit_note` says
+    which.
+    """
 
     sharpe: float | None
     promised_sharpe: float | None
@@ -52,6 +61,9 @@ class LiveFigures:
     win_rate: float | None
     promised_win_rate: float | None
     percentile: float | None
+    tracking_error: float | None
+    profit_factor: float | None
+    profit_note: str
 
 
 def live_parts(found: Examined) -> LiveParts | None:
@@ -94,6 +106,7 @@ def live_figures(found: Examined) -> LiveFigures:
     year = math.sqrt(float(promise["periods_per_year"][0]))
     checks = {one.key: one for one in found.checks}
     growth = seen.returns[0][found.kept]
+    profit_factor, profit_note = _profit_factor(seen.trips, first=int(found.standings.first[0]))
     return LiveFigures(
         sharpe=_known(_sharpe(growth) * year),
         promised_sharpe=_known(promise["sharpe"][0] * year),
@@ -102,6 +115,9 @@ def live_figures(found: Examined) -> LiveFigures:
         win_rate=checks["win_rate"].value,
         promised_win_rate=_known(promise["win_rate"][0]),
         percentile=_known(found.assessment.percentile[0]),
+        tracking_error=_tracking_error(found),
+        profit_factor=profit_factor,
+        profit_note=profit_note,
     )
 
 
@@ -148,6 +164,29 @@ def _flagged(checks: Sequence[Check], keys: tuple[str, ...]) -> str:
     if worst not in FLAGGED:
         return ""
     return next(one.text for one in checks if one.key in keys and one.state is worst)
+
+
+def _profit_factor(trips: LiveTrips, *, first: int) -> tuple[float | None, str]:
+    """Return gains over losses of the round trips that closed from a bar on, or why not."""
+    closed = (trips.exited >= first) & ~np.isnan(trips.returns)
+    found = trade_statistics(trips.pnl[closed], trips.returns[closed])
+    if found.n_round_trips < LEAST_TRIPS:
+        return None, f"Insufficient data: {found.n_round_trips} of {LEAST_TRIPS} round trips."
+    if not found.n_losers:
+        return None, "No losing round trip has closed."
+    return found.profit_factor, f"{found.n_round_trips} round trips"
+
+
+def _tracking_error(found: Examined) -> float | None:
+    curves, kept = Curves.of(found.observations), found.kept
+    counted = Curves(
+        curves.times[:, kept],
+        curves.returns[:, kept],
+        curves.exposure[:, kept],
+        curves.shadow[:, kept],
+        curves.periods_per_year,
+    )
+    return _known(curve_values(counted, "tracking_error")[0])
 
 
 def _sharpe(returns: FloatArray) -> float:

@@ -326,7 +326,11 @@ class _Assembly:
         # Round trips that ended before the first bar that was read are history.
         kept = (trips.exited >= 0) | np.isnan(trips.returns)
         return LiveTrips(
-            trips.row[kept], trips.entered[kept], trips.exited[kept], trips.returns[kept]
+            trips.row[kept],
+            trips.entered[kept],
+            trips.exited[kept],
+            trips.returns[kept],
+            trips.pnl[kept],
         )
 
     def _matched(self) -> tuple[Observations, Observations]:

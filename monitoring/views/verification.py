@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import Count
+from django.db.models import Count, F
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -35,7 +35,7 @@ from monitoring.services import (
     signal_divergence,
 )
 from monitoring.services.performance_validator import Examined
-from monitoring.verification_charts import EXAMINED, EXPLAINED
+from monitoring.verification_charts import EXAMINED, EXPLAINED, OF_EXAMINED, live_sharpe
 from monitoring.verification_forms import OverruleForm, VerificationFilter, VerificationSettings
 from monitoring.verification_receivers import verify_now
 from monitoring.verification_tables import check_cell
@@ -224,7 +224,9 @@ def verification_detail(request: PageRequest, strategy_id: UUID) -> HttpResponse
 def verification_summary(request: PageRequest, strategy_id: UUID) -> HttpResponse:
     """Answer the verdict in a few lines, for the page of the strategy."""
     strategy = _strategy(request, strategy_id)
-    verification = Verification.objects.filter(strategy=strategy).first()
+    promised = F("expectation__run__profit_factor")
+    mine = Verification.objects.filter(strategy=strategy)
+    verification = mine.annotate(promised_profit_factor=promised).first()
     page = "monitoring/_verification_summary.html"
     context: dict[str, Any] = {
         "strategy": strategy,
@@ -237,6 +239,7 @@ def verification_summary(request: PageRequest, strategy_id: UUID) -> HttpRespons
             "began": found.times[0],
             "figures": live_parts.live_figures(found),
             "chart": EXAMINED["envelope"](found),
+            "sharpe_chart": live_sharpe(found),
             "gap": _gap(strategy),
             **_parts_context(found),
         }
@@ -249,8 +252,8 @@ def verification_chart(request: PageRequest, strategy_id: UUID, chart: str) -> H
     """Answer a figure, or its numbers with `?format=csv`."""
     strategy = _strategy(request, strategy_id)
     try:
-        if chart in EXAMINED:
-            built = EXAMINED[chart](performance_validator.examine(strategy.pk, at=now()))
+        if chart in OF_EXAMINED:
+            built = OF_EXAMINED[chart](performance_validator.examine(strategy.pk, at=now()))
         elif chart in EXPLAINED:
             built = EXPLAINED[chart](gap_ledger.explain(strategy))
         else:

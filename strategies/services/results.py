@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alphastrat.quant import measures
 from alphastrat.quant import returns as quant_returns
 from alphastrat.quant.drawdown import drawdown
-from alphastrat.quant.rolling import rolling_measure
+from alphastrat.quant.rolling import rolling_sharpe
 from alphastrat.quant.types import FloatArray, IntArray
 from strategies.models import BacktestRun
 from strategies.services import measuring, run_archive
@@ -79,8 +78,8 @@ class Results:
 
     def rolling_sharpe(self, n_bars: int) -> FloatArray:
         """Return the annualised Sharpe ratio of the last `n_bars` bars at each close."""
-        sharpe = partial(measures.sharpe_ratio, periods_per_year=self.run.periods_per_year or 252.0)
-        return rolling_measure(self.curves.returns, sharpe, window=n_bars)
+        year = self.run.periods_per_year or 252.0
+        return rolling_sharpe(self.curves.returns, periods_per_year=year, window=n_bars)
 
     def by(self, key: str) -> list[dict[str, Any]]:
         """Return round trips, win rate and P&L by `symbol`, `exit_reason`, `year` or `side`."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from monitoring.quant.checks import Check, CheckState
-from monitoring.services.live_parts import live_parts
+from monitoring.quant.observations import LiveTrips
+from monitoring.services.live_parts import _profit_factor, live_parts
 
 PASS, WARN, FAIL = CheckState.PASS, CheckState.WARN, CheckState.FAIL
 NOT_RUN = CheckState.NOT_RUN
@@ -55,3 +56,29 @@ def test_each_part_stands_on_its_own_evidence(states, live, shadow, expected, sa
     assert says in found.sentence
     assert found.rows[0].difference == pytest.approx(live - shadow)
     assert ("Neither" in found.sentence) == (set(expected) == {"pass"})
+
+
+def trips(pnl):
+    """Return round trips of 1,000 that closed at bars 0, 1, 2 and so on, and an open one."""
+    pnl = np.array([*pnl, np.nan])
+    n = len(pnl)
+    exited = np.array([*range(n - 1), -1])
+    return LiveTrips(np.zeros(n, int), np.zeros(n, int), exited, pnl / 1_000.0, pnl)
+
+
+def test_the_profit_factor_is_gains_over_losses_of_what_closed_since_the_evidence_began():
+    # The first loss is from before; then twelve of 30 against eight of 15.
+    value, note = _profit_factor(trips([-500.0, *[30.0] * 12, *[-15.0] * 8]), first=1)
+    assert (value, note) == (pytest.approx(360 / 120), "20 round trips")
+
+
+@pytest.mark.parametrize(
+    ("pnl", "note"),
+    [
+        ([10.0, -5.0] * 9, "Insufficient data: 18 of 20 round trips."),
+        ([], "Insufficient data: 0 of 20 round trips."),
+        ([10.0] * 20, "No losing round trip has closed."),
+    ],
+)
+def test_no_profit_factor_without_enough_round_trips_or_a_loss(pnl, note):
+    assert _profit_factor(trips(pnl), first=0) == (None, note)

@@ -14,7 +14,7 @@ from alphastrat.core.models import Job
 from monitoring.models import Expectation, Verification, VerificationTransition
 from monitoring.services import detection, performance_validator
 from monitoring.services.detection import Delay, Sensitivity
-from portfolio.models import Account
+from portfolio.models import Account, EquityPoint
 from tests.factories import bearer, make_token, make_user, signed_in
 from tests.monitoring.verification_builders import (
     AT,
@@ -27,7 +27,9 @@ from tests.monitoring.verification_builders import (
 from tests.strategies.builders import make_market
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
-CHARTS = ("envelope", "evidence", "fills", "drift", "overlay", "waterfall")
+# Six of them read the observations, however many there are.
+N_SUMMARY = 12
+CHARTS = ("envelope", "evidence", "fills", "drift", "live-sharpe", "overlay", "waterfall")
 
 
 @pytest.fixture
@@ -294,6 +296,8 @@ def test_the_page_of_a_strategy_says_live_beside_the_promise_and_which_part_move
     for words in ("Live return", "Promised", "Live drawdown", "Place in the envelope", "Execution"):
         assert words in text
     assert "Which part moved" in text
+    assert "Rolling Sharpe ratio, live" in text
+    assert "Over the newest 126 bars" in text
     assert "Which part moved" in client.get(page("verification-detail", judged)).content.decode()
 
 
@@ -305,3 +309,16 @@ def test_the_delays_say_how_much_evidence_is_possible_yet(judged, alice, monkeyp
     asked = {"false_alarms_per_year": "0.5"}
     text = client.get(page("verification-delays", judged), asked).content.decode()
     assert "bars so far: all would probably show by now; half of the edge cannot be" in text
+
+
+def test_the_summary_costs_the_same_however_long_one_has_traded(
+    judged, alice, django_assert_num_queries
+):
+    client = signed_in(alice)
+    client.get(page("verification-summary", judged))
+    with django_assert_num_queries(N_SUMMARY):
+        client.get(page("verification-summary", judged))
+    EquityPoint.objects.filter(marked_at__gt=OPENED_AT + timedelta(days=60)).delete()
+    with django_assert_num_queries(N_SUMMARY):
+        text = client.get(page("verification-summary", judged)).content.decode()
+    assert "of the 126 live bars that one window holds" in text

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from alphastrat.quant.measures import max_drawdown, sharpe_ratio
-from alphastrat.quant.rolling import rolling_measure
+from alphastrat.quant.rolling import half_year, rolling_measure, rolling_sharpe
 
 RETURNS = np.random.default_rng(0).normal(0, 0.01, 90)
 sharpe = partial(sharpe_ratio, periods_per_year=252)
@@ -19,6 +19,11 @@ def test_rolling_sharpe_equals_that_of_pandas_windows():
     windows = pd.Series(RETURNS).rolling(30)
     expected = windows.mean() / windows.std() * np.sqrt(252)
     np.testing.assert_allclose(rolling_measure(RETURNS, sharpe, window=30), expected)
+    np.testing.assert_allclose(rolling_sharpe(RETURNS, periods_per_year=252, window=30), expected)
+
+
+def test_half_a_year_has_at_least_twenty_bars():
+    assert (half_year(252), half_year(12)) == (126, 20)
 
 
 def test_rolling_values_never_change_when_bars_arrive():

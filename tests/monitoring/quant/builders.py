@@ -37,7 +37,7 @@ def make_trips(rng, n_strategies, n_bars, *, rate=TRIPS_PER_BAR, win_rate=WIN_RA
     exited = np.where(entered + 3 < n_bars, entered + 3, -1)
     won = rng.random(len(row)) < win_rate
     returns = np.where(exited >= 0, np.where(won, 0.02, -0.015), np.nan)
-    return LiveTrips(row, entered, exited, returns)
+    return LiveTrips(row, entered, exited, returns, 1_000.0 * returns)
 
 
 def make_live(

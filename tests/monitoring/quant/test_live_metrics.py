@@ -110,6 +110,7 @@ def live():
         entered=np.array([2, 20, 27, 1]),
         exited=np.array([4, 22, -1, 3]),
         returns=np.array([0.1, -0.1, NAN, 0.2]),
+        pnl=np.array([10.0, -10.0, NAN, 20.0]),
     )
     gaps = Observations(np.array([0, 0, 1]), np.array([3, 22, 25]), np.array([10.0, 4.0, -1.0]))
     returns = np.full((2, 30), 0.001)

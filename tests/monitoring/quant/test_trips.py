@@ -21,6 +21,7 @@ def test_a_round_trip_ends_flat_and_pays_its_fees():
     found = trips_of((0, 0, 1, 10, 100.0, 1.0), (0, 0, 4, -10, 110.0, 1.0))
     assert (found.entered[0], found.exited[0]) == (1, 4)
     assert found.returns[0] == pytest.approx((100 - 2) / 1000)
+    assert found.pnl[0] == pytest.approx(100 - 2)
 
 
 def test_a_position_built_and_sold_in_parts_is_one_round_trip():
@@ -39,6 +40,7 @@ def test_a_reversal_ends_one_and_begins_another_with_the_fee_shared():
     assert found.entered.tolist() == [1, 2]
     assert found.exited.tolist() == [2, 5]
     np.testing.assert_allclose(found.returns, [(100 - 1) / 1000, (200 - 2) / 2200])
+    np.testing.assert_allclose(found.pnl, [100 - 1, 200 - 2])
 
 
 def test_open_positions_come_last_and_have_no_return():
@@ -52,6 +54,7 @@ def test_open_positions_come_last_and_have_no_return():
     assert found.row.tolist() == [0, 0, 1]
     assert found.exited.tolist() == [3, -1, 9]
     assert np.isnan(found.returns[1])
+    assert np.isnan(found.pnl[1])
     assert found.returns[2] == pytest.approx(0.1)
 
 
