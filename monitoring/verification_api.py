@@ -6,18 +6,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.timezone import now
 from ninja import Query, Router, Schema, Status
 
 from alphastrat.core.models import Job
 from alphastrat.core.pagination import paged
-from alphastrat.core.schemas import JobOut
+from alphastrat.core.schemas import PDF_RESPONSE, JobOut
 from monitoring.models import Expectation, Verification, VerificationStatus, VerificationTransition
 from monitoring.models.verification import VerificationQuerySet
 from monitoring.services import gap_ledger, lifecycle_gates, signal_divergence
 from monitoring.verification_receivers import verify_now
+from monitoring.verification_report import report_response
 from portfolio.models import EquityPoint
 from strategies.models import Strategy
 
@@ -192,6 +193,16 @@ def show_verification(request: HttpRequest, strategy_id: UUID) -> Verification:
     """Show the verdict on one strategy with its checks."""
     strategy = _strategy(request, strategy_id)
     return get_object_or_404(Verification, strategy=strategy)
+
+
+@router.get(
+    "/strategies/{uuid:strategy_id}/verification/report",
+    url_name="verification_report",
+    openapi_extra=PDF_RESPONSE,
+)
+def report(request: HttpRequest, strategy_id: UUID) -> HttpResponse:
+    """Answer the verdict as PDF: checks with what was promised, parts that moved, evidence."""
+    return report_response(_strategy(request, strategy_id), at=now())
 
 
 @router.get(

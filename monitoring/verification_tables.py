@@ -27,15 +27,20 @@ BY_UNIT: dict[str, tuple[str, dict[str, int]]] = {
 }
 
 
+def written(key: str, unit: str, value: float | None) -> str:
+    """Return a value of a check as it is written; empty where it is unknown."""
+    if value is None:
+        return ""
+    name, options = BY_KEY.get(key) or BY_UNIT[unit]
+    suffix = " d" if unit == "days" else ""
+    return format_value(name, value, **options).text + suffix
+
+
 def check_cell(check: Mapping[str, Any]) -> SafeString:
     """Return the state of a check over its value; the sentence shows under the pointer."""
-    name, options = BY_KEY.get(check["key"]) or BY_UNIT[check["unit"]]
-    shown = "" if check["value"] is None else format_value(name, check["value"], **options).text
-    suffix = " d" if shown and check["unit"] == "days" else ""
     return format_html(
-        '<span class="check-cell" title="{}">{}<span class="caption">{}{}</span></span>',
+        '<span class="check-cell" title="{}">{}<span class="caption">{}</span></span>',
         check["text"],
         badge(key_of(check["state"])),
-        shown,
-        suffix,
+        written(check["key"], check["unit"], check["value"]),
     )

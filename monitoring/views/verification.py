@@ -38,6 +38,7 @@ from monitoring.services.performance_validator import Examined
 from monitoring.verification_charts import EXAMINED, EXPLAINED, OF_EXAMINED, live_sharpe
 from monitoring.verification_forms import OverruleForm, VerificationFilter, VerificationSettings
 from monitoring.verification_receivers import verify_now
+from monitoring.verification_report import report_response
 from monitoring.verification_tables import check_cell
 from strategies.models import Strategy
 
@@ -188,10 +189,15 @@ def verification_list(request: PageRequest) -> HttpResponseBase:
 @login_required
 @require_GET
 def verification_detail(request: PageRequest, strategy_id: UUID) -> HttpResponseBase:
-    """Show why a strategy stands as it does; `?format=csv` answers the signals that differ."""
+    """Show why a strategy stands as it does.
+
+    `?format=pdf` answers that as a report, `?format=csv` the signals that differ.
+    """
     topic = f"strategy:{strategy_id}"
     heads = live.heads(topic)
     strategy = _strategy(request, strategy_id)
+    if request.GET.get("format") == "pdf":
+        return report_response(strategy, at=now())
     differing = signal_divergence.entries(strategy)
     if "format" in request.GET:
         return exports.table_response(
