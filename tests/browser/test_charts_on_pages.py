@@ -12,10 +12,17 @@ import pytest
 from tests.browser.test_live import Script
 
 
+def open_figure(page, market):
+    """Open a backtest and bring its curve near: only then is it drawn."""
+    page.goto(market.paths["backtest"])
+    figure = page.locator("#equity")
+    figure.scroll_into_view_if_needed()
+    return figure
+
+
 @pytest.fixture
 def figure(page, market):
-    page.goto(market.paths["backtest"])
-    return page.locator("#equity")
+    return open_figure(page, market)
 
 
 def test_a_figure_has_a_name_a_conclusion_and_its_numbers(page, figure):
@@ -58,8 +65,7 @@ def test_a_range_is_chosen_without_dragging(page, figure):
 def test_a_chart_that_fails_offers_retry_and_the_page_works(page, market, faults):
     faults.expect("charts/equity")
     page.route("**/charts/equity/", lambda route: route.abort())
-    page.goto(market.paths["backtest"])
-    figure = page.locator("#equity")
+    figure = open_figure(page, market)
     retry = figure.get_by_role("button", name="Retry")
     retry.wait_for()
     page.locator("#underwater").scroll_into_view_if_needed()
@@ -73,16 +79,15 @@ def test_a_chart_that_fails_offers_retry_and_the_page_works(page, market, faults
 def test_a_chart_library_that_is_lost_leaves_the_drawn_curve(page, market, faults):
     faults.expect("plotly")
     page.route("**/vendor/plotly/*.js", lambda route: route.abort())
-    page.goto(market.paths["backtest"])
-    page.locator("#equity").get_by_role("button", name="Retry").wait_for()
+    open_figure(page, market).get_by_role("button", name="Retry").wait_for()
     assert page.locator("#equity .plot svg").is_visible()
 
 
 def test_on_a_phone_the_curve_is_there_and_the_library_waits_to_be_asked(open_page, market, faults):
     page = open_page("phone")
-    page.goto(market.paths["backtest"])
-    explore = page.locator("#equity").get_by_role("button", name="Explore chart")
-    explore.scroll_into_view_if_needed()
+    figure = open_figure(page, market)
+    explore = figure.get_by_role("button", name="Explore chart")
+    explore.wait_for()
     assert page.locator("#equity .plot svg").is_visible()
     assert not any("plotly-alphastrat" in url for url in faults.requested)
     explore.tap()

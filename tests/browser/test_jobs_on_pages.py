@@ -82,6 +82,7 @@ def test_a_backtest_shows_its_progress_and_then_its_result(page, request):
     page.locator("#result").wait_for()
     assert page.locator("#metrics tbody tr").count() > 20
     assert page.locator(".job").count() == 0
+    page.locator("#equity").scroll_into_view_if_needed()
     page.locator("#equity[data-ready]").wait_for()
 
 
