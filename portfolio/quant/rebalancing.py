@@ -6,6 +6,8 @@ same sum, so that what one strategy gives up another one gets.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from alphastrat.quant.types import BoolArray, FloatArray
@@ -250,13 +252,34 @@ def volatility_regime(ratio: float, low: float, high: float) -> int:
     return -1 if ratio < low else 0
 
 
+class ReplayTerms(NamedTuple):
+    """Scalars of the policy that is replayed; the bound of a trigger that is off is infinite.
+
+    `cost` is that of one side, `least_sharpe` per bar and -infinite where off; windows, `rest_bars`
+    after a rebalance and `risk_warm_up` before risk is known are bars.
+    """
+
+    cost: float
+    trades_to_edge: bool
+    risk_band: float
+    covariance_decay: float
+    risk_warm_up: int
+    least_sharpe: float
+    sharpe_window: int
+    rest_bars: int
+    volatility_low: float
+    volatility_high: float
+    volatility_window: int
+    volatility_long: int
+
+
 @compiled
 def replay(
     returns: FloatArray,
     targets: FloatArray,
     flags: BoolArray,
     half_widths: FloatArray,
-    scalars: FloatArray,
+    terms: ReplayTerms,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Replay one rebalancing policy over a history, bar by bar.
 
@@ -274,11 +297,7 @@ def replay(
         goes to cash while it is not. In the column of cash: whether the calendar asks.
     half_widths : ndarray of shape (n,)
         Bands of the weights; infinite where there is none.
-    scalars : ndarray of shape (12,)
-        Cost of one side; 1 to trade to the edge and 0 to the target; risk band (infinite: none);
-        decay of the covariance; least Sharpe ratio per bar (-infinite: none); window of the
-        Sharpe ratio; bars of rest after a rebalance; bars needed before risk is known; bounds of
-        the volatility ratio (infinite upper one: none); its short and its long window.
+    terms : ReplayTerms
 
     Returns
     -------
@@ -291,40 +310,36 @@ def replay(
     net, turned, reasons = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     covariance = np.zeros((n, n))
     weights, aims = targets.copy(), targets.copy()
-    since, regime_before = scalars[6], 0
-    looks_at_risk = np.isfinite(scalars[2])
+    since, regime_before = terms.rest_bars, 0
     for t in range(n_bars):
         net[t] = _hold(weights, returns[t])
-        if looks_at_risk:
-            _learn(covariance, returns[t], scalars[3])
-        regime = _regime(net[: t + 1], scalars)
+        if np.isfinite(terms.risk_band):
+            _learn(covariance, returns[t], terms.covariance_decay)
+        regime = _regime(net[: t + 1], terms)
         since += 1
         if _suspend(aims, targets, flags[t]):
             reason = 5
-        elif since <= scalars[6]:
+        elif since <= terms.rest_bars:
             reason = 0
         elif flags[t, n - 1]:
             reason = 1
         elif is_outside(weights, aims, half_widths):
             reason = 2
-        elif (
-            looks_at_risk and t >= scalars[7] and risk_drift(weights, aims, covariance) > scalars[2]
-        ):
+        elif t >= terms.risk_warm_up and _drifts(weights, aims, covariance, terms):
             reason = 3
         else:
-            reason = _reason_of_results(net[: t + 1], scalars, regime - regime_before)
+            reason = _reason_of_results(net[: t + 1], regime - regime_before, terms)
         if reason == 0:
             continue
-        regime_before = regime
+        regime_before, since = regime, 0
         after = aims.copy()
-        if scalars[1] > 0.0 and reason == 2:
+        if terms.trades_to_edge and reason == 2:
             after = to_edge(weights, aims, half_widths)
         turned[t] = np.abs(after - weights)[: n - 1].sum()
         reasons[t] = reason
         # Costs are paid out of equity at the close, and every weight shrinks alike.
-        net[t] = (1.0 + net[t]) * (1.0 - scalars[0] * turned[t]) - 1.0
+        net[t] = (1.0 + net[t]) * (1.0 - terms.cost * turned[t]) - 1.0
         weights = after
-        since = 0.0
     return net, turned, reasons, weights
 
 
@@ -363,20 +378,30 @@ def _suspend(aims: FloatArray, targets: FloatArray, active: BoolArray) -> bool:
 
 
 @compiled
-def _reason_of_results(net: FloatArray, scalars: FloatArray, regime_change: int) -> int:
+def _drifts(
+    weights: FloatArray, aims: FloatArray, covariance: FloatArray, terms: ReplayTerms
+) -> bool:
+    """Return whether a share of risk has left its band; never where the policy does not ask."""
+    if not np.isfinite(terms.risk_band):
+        return False
+    return risk_drift(weights, aims, covariance) > terms.risk_band
+
+
+@compiled
+def _reason_of_results(net: FloatArray, regime_change: int, terms: ReplayTerms) -> int:
     """Return which of the triggers that look at results asks; 0 where none does."""
-    if _is_poor(net, scalars[4], int(scalars[5])):
+    if _is_poor(net, terms.least_sharpe, terms.sharpe_window):
         return 4
     return 6 if regime_change != 0 else 0
 
 
 @compiled
-def _regime(net: FloatArray, scalars: FloatArray) -> int:
+def _regime(net: FloatArray, terms: ReplayTerms) -> int:
     """Return the regime of the newest bars; 0 where the policy does not ask."""
-    if not np.isfinite(scalars[9]):
+    if not np.isfinite(terms.volatility_high):
         return 0
-    ratio = volatility_ratio(net, int(scalars[10]), int(scalars[11]))
-    return volatility_regime(ratio, scalars[8], scalars[9])
+    ratio = volatility_ratio(net, terms.volatility_window, terms.volatility_long)
+    return volatility_regime(ratio, terms.volatility_low, terms.volatility_high)
 
 
 @compiled

@@ -17,11 +17,12 @@ from alphastrat.quant.return_measures import (
 from alphastrat.quant.types import BoolArray, FloatArray
 from portfolio.quant.rebalance_policies import (
     CANDIDATES,
+    Destination,
     RebalancePolicy,
     Trigger,
     calendar_closes,
 )
-from portfolio.quant.rebalancing import replay
+from portfolio.quant.rebalancing import ReplayTerms, replay
 
 COVARIANCE_DECAY = 0.97
 RISK_WARM_UP = 60
@@ -163,7 +164,7 @@ def _replayed(history: _History, name: str, policy: RebalancePolicy) -> PolicyRe
     active = history.active if policy.on_status else np.ones_like(history.active)
     flags = np.column_stack([active, calendar_closes(history.days, policy.calendar)])
     net, turned, reasons, final = replay(
-        history.returns, history.targets, flags, widths, _scalars(history, policy)
+        history.returns, history.targets, flags, widths, _terms(history, policy)
     )
     years = len(net) / history.periods_per_year
     deviation = float(np.std(net - history.ideal, ddof=1))
@@ -186,26 +187,24 @@ def _replayed(history: _History, name: str, policy: RebalancePolicy) -> PolicyRe
     )
 
 
-def _scalars(history: _History, policy: RebalancePolicy) -> FloatArray:
+def _terms(history: _History, policy: RebalancePolicy) -> ReplayTerms:
     least_sharpe = -np.inf
     target = history.target_sharpe
     if policy.sharpe_share is not None and target is not None and target > 0:
         least_sharpe = policy.sharpe_share * target / history.periods_per_year**0.5
-    return np.array(
-        [
-            history.cost,
-            1.0 if policy.destination == "edge" else 0.0,
-            np.inf if policy.risk_band is None else policy.risk_band,
-            COVARIANCE_DECAY,
-            least_sharpe,
-            policy.sharpe_window,
-            policy.rest_bars,
-            RISK_WARM_UP,
-            policy.volatility_low,
-            np.inf if policy.volatility_high is None else policy.volatility_high,
-            policy.volatility_window,
-            policy.volatility_long,
-        ]
+    return ReplayTerms(
+        cost=float(history.cost),
+        trades_to_edge=policy.destination is Destination.EDGE,
+        risk_band=np.inf if policy.risk_band is None else float(policy.risk_band),
+        covariance_decay=COVARIANCE_DECAY,
+        risk_warm_up=RISK_WARM_UP,
+        least_sharpe=float(least_sharpe),
+        sharpe_window=policy.sharpe_window,
+        rest_bars=policy.rest_bars,
+        volatility_low=float(policy.volatility_low),
+        volatility_high=np.inf if policy.volatility_high is None else float(policy.volatility_high),
+        volatility_window=policy.volatility_window,
+        volatility_long=policy.volatility_long,
     )
 
 
