@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alphastrat.quant.return_measures import sharpe_ratio
 from alphastrat.quant.trade_statistics import trade_statistics
 from alphastrat.quant.types import FloatArray
 from monitoring.quant.checks import Check, CheckState
@@ -103,13 +104,13 @@ def live_parts(found: Examined) -> LiveParts | None:
 def live_figures(found: Examined) -> LiveFigures:
     """Return the numbers of the live account beside those of its promise."""
     seen, promise = found.observations, found.observations.promise
-    year = math.sqrt(float(promise["periods_per_year"][0]))
+    per_year = float(promise["periods_per_year"][0])
     checks = {one.key: one for one in found.checks}
     growth = seen.returns[0][found.kept]
     profit_factor, profit_note = _profit_factor(seen.trips, first=int(found.standings.first[0]))
     return LiveFigures(
-        sharpe=_known(_sharpe(growth) * year),
-        promised_sharpe=_known(promise["sharpe"][0] * year),
+        sharpe=_known(sharpe_ratio(growth[~np.isnan(growth)], periods_per_year=per_year)),
+        promised_sharpe=_known(promise["sharpe"][0] * math.sqrt(per_year)),
         max_drawdown=_least(found.assessment.paths.drawdown[0][found.kept]),
         worst_promised=_known(promise["drawdown_95"][0]),
         win_rate=checks["win_rate"].value,
@@ -187,12 +188,6 @@ def _tracking_error(found: Examined) -> float | None:
         curves.periods_per_year,
     )
     return _known(curve_values(counted, "tracking_error")[0])
-
-
-def _sharpe(returns: FloatArray) -> float:
-    known = returns[~np.isnan(returns)]
-    deviation = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    return float(known.mean()) / deviation if deviation > 0 else math.nan
 
 
 def _least(values: FloatArray) -> float | None:

@@ -410,6 +410,7 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
     expectation = Expectation.objects.filter(strategy=strategy, is_current=True).first()
     transitions = VerificationTransition.objects.filter(strategy=strategy)
     summary = expectation.summary if expectation is not None else {}
+    scalars = summary.get("scalars", {})
     return {
         "strategy": strategy,
         "verification": verification,
@@ -421,7 +422,7 @@ def _evidence_context(strategy: Strategy, verification: Verification) -> dict[st
         "percentile": verification.metrics.get("percentile"),
         "expectation": expectation,
         "source": (expectation.walk_forward or expectation.run) if expectation else None,
-        "scalars": (scalars := summary.get("scalars", {})),
+        "scalars": scalars,
         "per_hundred": {
             name: 100 * scalars[key] if scalars.get(key) is not None else None
             for name, key in TRIP_RATES.items()

@@ -74,24 +74,11 @@ def set_trading_state(
     reason = reason.strip()[:300]
     keeps = keeps_protection or state != TradingState.HALTED
     if isinstance(subject, Portfolio):
-        Portfolio.objects.filter(pk=subject.pk).update(
-            trading_state=state, state_reason=reason, state_changed_at=at, keeps_protection=keeps
-        )
-        subject.trading_state, subject.state_reason = state, reason
-        subject.keeps_protection = keeps
+        _keep_of_portfolio(subject, state, reason=reason, at=at, keeps_protection=keeps)
         where: dict[str, Any] = {"portfolio": subject}
         accounts = Account.objects.open().filter(strategy__portfolio_members__portfolio=subject)
     else:
-        # A person who lets a strategy trade again lets it do so at full size.
-        kept = FULL if scale is None and state == TradingState.ACTIVE else scale
-        values: dict[str, Any] = {
-            "trading_state": state,
-            "reason": reason,
-            "changed_at": at,
-            "keeps_protection": keeps,
-        }
-        values |= {} if kept is None else {"scale": kept}
-        StrategyStanding.objects.update_or_create(strategy=subject, defaults=values)
+        _keep_of_strategy(subject, state, reason=reason, at=at, keeps_protection=keeps, scale=scale)
         where = {"strategy": subject}
         accounts = Account.objects.open().filter(strategy=subject)
     action = RiskAction.objects.create(
@@ -112,6 +99,40 @@ def set_trading_state(
         extra={"action": str(action.pk), "state": state, "code": code, "cancelled": n_cancelled},
     )
     return action
+
+
+def _keep_of_portfolio(
+    portfolio: Portfolio, state: str, *, reason: str, at: datetime, keeps_protection: bool
+) -> None:
+    portfolio.trading_state, portfolio.state_reason = state, reason
+    portfolio.keeps_protection, portfolio.state_changed_at = keeps_protection, at
+    Portfolio.objects.filter(pk=portfolio.pk).update(
+        trading_state=state,
+        state_reason=reason,
+        state_changed_at=at,
+        keeps_protection=keeps_protection,
+    )
+
+
+def _keep_of_strategy(
+    strategy: Strategy,
+    state: str,
+    *,
+    reason: str,
+    at: datetime,
+    keeps_protection: bool,
+    scale: Decimal | None,
+) -> None:
+    values: dict[str, Any] = {
+        "trading_state": state,
+        "reason": reason,
+        "changed_at": at,
+        "keeps_protection": keeps_protection,
+    }
+    # A person who lets a strategy trade again lets it do so at full size.
+    kept = FULL if scale is None and state == TradingState.ACTIVE else scale
+    values |= {} if kept is None else {"scale": kept}
+    StrategyStanding.objects.update_or_create(strategy=strategy, defaults=values)
 
 
 def stops_again(subject: Portfolio | Strategy) -> str:
