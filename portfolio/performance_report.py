@@ -62,21 +62,9 @@ def headline_cards(performance: Performance) -> list[Card]:
     cards = [Card("Equity", money(equity, currency, places=0))]
     for period in Period:
         pnl = performance.pnl(period) if performance.days else None
-        cards.append(
-            Card(
-                period.label,
-                signed_money(pnl, currency, places=0),
-                "; ".join(
-                    filter(
-                        None,
-                        (
-                            _made(performance, period),
-                            performance_charts.compared(performance, period),
-                        ),
-                    )
-                ),
-            )
-        )
+        words = (_made(performance, period), performance_charts.compared(performance, period))
+        note = "; ".join(filter(None, words))
+        cards.append(Card(period.label, signed_money(pnl, currency, places=0), note))
     cards.append(Card("Sharpe ratio", signed_ratio(measures.get("sharpe_ratio"))))
     cards.append(Card("Max drawdown", signed_percent(measures.get("max_drawdown"))))
     if performance.benchmark is not None:

@@ -64,26 +64,16 @@ def backtest_report(results: Results, *, at: datetime) -> bytes:
 def headline_cards(results: Results) -> list[Card]:
     """Return the headline numbers of the page, with what buying and holding came to."""
     run, held = results.run, results.benchmark_numbers
+    compared = (
+        ("Total return", "total_return", signed_percent, percent),
+        ("Annual return", "annual_return", signed_percent, percent),
+        ("Sharpe ratio", "sharpe_ratio", signed_ratio, ratio),
+        ("Max drawdown", "max_drawdown", signed_percent, percent),
+    )
     return [
-        Card(
-            "Total return",
-            signed_percent(run.total_return),
-            _against(percent(held.get("total_return"))),
-        ),
-        Card(
-            "Annual return",
-            signed_percent(run.annual_return),
-            _against(percent(held.get("annual_return"))),
-        ),
-        Card(
-            "Sharpe ratio",
-            signed_ratio(run.sharpe_ratio),
-            _against(ratio(held.get("sharpe_ratio"))),
-        ),
-        Card(
-            "Max drawdown",
-            signed_percent(run.max_drawdown),
-            _against(percent(held.get("max_drawdown"))),
+        *(
+            Card(label, own(getattr(run, name)), _against(other(held.get(name))))
+            for label, name, own, other in compared
         ),
         Card("Win rate", percent(run.win_rate, 1)),
         Card("Profit factor", ratio(run.profit_factor)),

@@ -67,8 +67,7 @@ class SearchCommand(BaseCommand):
             self.stderr.write(self.plan_words(plan))
             search = self.ask(owner, options, version, now())
         except AlphaStratError as error:
-            reasons = "".join(f"\n  {name}: {reason}" for name, reason in error.fields.items())
-            raise CommandError(f"{error}{reasons}") from None
+            raise what_to_test.refusal(error) from None
         jobs.run_to_end(str(search.job_id))
         search.refresh_from_db()
         if search.status != "succeeded":

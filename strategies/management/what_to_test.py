@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 
+from alphastrat.core.errors import AlphaStratError
 from strategies.models import Strategy, StrategyVersion
 from strategies.services.specification import UNIVERSE, Specification, of_version
 
@@ -81,6 +82,12 @@ def specification(
         **common,
     )
     return asked, None
+
+
+def refusal(error: AlphaStratError) -> CommandError:
+    """Return what a person at a terminal is told, each wrong field with its reason."""
+    reasons = "".join(f"\n  {name}: {reason}" for name, reason in error.fields.items())
+    return CommandError(f"{error}{reasons}")
 
 
 def value(text: str) -> Any:

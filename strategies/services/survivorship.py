@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.db.models import Max
 
+from alphastrat.marketdata.live_market import REPLAY
 from alphastrat.marketdata.models import AssetClass, BarSeries
 from alphastrat.marketdata.services import sample_market
 from strategies.models import BacktestRun
@@ -30,7 +31,7 @@ def survivors_of(run: BacktestRun, series: Sequence[BarSeries]) -> Survivors | N
     is_known = bool(shares) and all(one.source == sample_market.SOURCE for one in shares)
     if not is_known and len(shares) < LEAST_INSTRUMENTS:
         return None
-    stored = BarSeries.objects.exclude(source="replay").filter(timeframe=run.timeframe)
+    stored = BarSeries.objects.exclude(source=REPLAY).filter(timeframe=run.timeframe)
     newest = stored.aggregate(at=Max("last_closed_at"))["at"]
     years = (newest - run.start_at) / YEAR
     have_ended = [one for one in shares if newest - one.last_closed_at > TOLERANCE]

@@ -43,8 +43,7 @@ class Command(BaseCommand):
         try:
             run = self._run(owner, options)
         except AlphaStratError as error:
-            reasons = "".join(f"\n  {name}: {reason}" for name, reason in error.fields.items())
-            raise CommandError(f"{error}{reasons}") from None
+            raise what_to_test.refusal(error) from None
         if run.status != BacktestRun.Status.SUCCEEDED:
             raise CommandError(run.failure_reason or f"The run is {run.status}.")
         self.stdout.write(_document(run) if options["json"] else _words(run))
