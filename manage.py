@@ -19,12 +19,17 @@ def main() -> int:
 
 def run_command(arguments: list[str]) -> int:
     """Run one of Django's or our commands; answer expected failures with one sentence."""
-    from django.core.management import execute_from_command_line
-    from django.db import OperationalError
-
     from alphastrat import env
+    from alphastrat.startup import importing
+
+    with importing():
+        import django
+        from django.core.management import execute_from_command_line
+        from django.db import OperationalError
 
     try:
+        with importing():
+            django.setup()
         execute_from_command_line(arguments)
     except env.ConfigurationError as error:
         sys.stderr.write(f"{error}\n")

@@ -11,13 +11,16 @@ import os
 from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
 
+from alphastrat.startup import importing
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alphastrat.settings")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in wsgi.py
-http_application = get_wsgi_application()
+with importing():
+    http_application = get_wsgi_application()
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402  (needs the app registry)
+    from channels.routing import ProtocolTypeRouter  # needs the app registry
 
-from alphastrat.routing import websocket_application  # noqa: E402
+    from alphastrat.routing import websocket_application
 
 application = ProtocolTypeRouter(
     {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from alphastrat.quant.types import FloatArray
 
@@ -127,7 +127,7 @@ def cusum_limit(slack: float, run_length: float) -> float:
     high = 1.0
     while cusum_run_length(slack, high) < run_length:
         high *= 1.5
-    limit: float = optimize.brentq(
+    limit: float = scipy.optimize.brentq(
         lambda h: cusum_run_length(slack, h) - run_length, 0.01, high, xtol=1e-8
     )
     return limit
@@ -184,9 +184,10 @@ def ewma_run_length(weight: float, limit: float, *, shift: float = 0.0) -> float
     reach = limit * math.sqrt(weight / (2 - weight))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     x, w = nodes * reach, weights * reach
-    density = stats.norm.pdf((x[None, :] - (1 - weight) * x[:, None]) / weight - shift) / weight
+    steps = (x[None, :] - (1 - weight) * x[:, None]) / weight
+    density = scipy.stats.norm.pdf(steps - shift) / weight
     lengths = np.linalg.solve(np.eye(_NODES) - density * w, np.ones(_NODES))
-    start = stats.norm.pdf(x / weight - shift) / weight * w
+    start = scipy.stats.norm.pdf(x / weight - shift) / weight * w
     return float(1.0 + start @ lengths)
 
 
@@ -205,7 +206,7 @@ def _one_sided_run_length(slack: float, limit: float) -> float:
     # The state 0 holds probability of its own; it is the last unknown.
     matrix = np.zeros((_NODES + 1, _NODES + 1))
     states = np.append(x, 0.0)
-    matrix[:, :_NODES] = stats.norm.pdf(x[None, :] + slack - states[:, None]) * w
-    matrix[:, _NODES] = stats.norm.cdf(slack - states)
+    matrix[:, :_NODES] = scipy.stats.norm.pdf(x[None, :] + slack - states[:, None]) * w
+    matrix[:, _NODES] = scipy.stats.norm.cdf(slack - states)
     lengths = np.linalg.solve(np.eye(_NODES + 1) - matrix, np.ones(_NODES + 1))
     return float(lengths[-1])

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from alphastrat.quant.bootstrap import block_length
 from alphastrat.quant.statistics import sharpe_floor
@@ -275,8 +275,8 @@ def rate_limits(count: int, n_bars: int, *, tail: float = 0.1) -> tuple[float, f
     """
     if count < 1:
         return math.nan, math.nan
-    low = stats.chi2.ppf(tail, 2 * count) / (2 * n_bars)
-    high = stats.chi2.ppf(1 - tail, 2 * count + 2) / (2 * n_bars)
+    low = scipy.stats.chi2.ppf(tail, 2 * count) / (2 * n_bars)
+    high = scipy.stats.chi2.ppf(1 - tail, 2 * count + 2) / (2 * n_bars)
     return float(low), float(high)
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from alphastrat.quant.types import FloatArray, IntArray
 from strategies.quant.cores import on_every_core
@@ -229,5 +229,5 @@ def _logit(ranks: FloatArray, n_trials: int, rank: Rank) -> FloatArray:
 def _regression(inside: FloatArray, outside: FloatArray) -> tuple[float, float]:
     if len(inside) < 3 or np.ptp(inside) == 0.0:
         return math.nan, math.nan
-    fit = stats.linregress(inside, outside)
+    fit = scipy.stats.linregress(inside, outside)
     return float(fit.slope), float(fit.intercept)

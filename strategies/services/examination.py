@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from alphastrat.core import live
 from alphastrat.core.jsonable import jsonable
@@ -109,8 +109,8 @@ def sharpe_evidence(results: Results) -> dict[str, float | int | None] | None:
     looks = count_trials(run)
     n_trials, variance = max(1, looks.n_trials), looks.sharpe_variance_per_bar
     sharpe = float(returns.mean() / returns.std(ddof=1))
-    skewness = float(stats.skew(returns))
-    kurtosis = float(stats.kurtosis(returns, fisher=False))
+    skewness = float(scipy.stats.skew(returns))
+    kurtosis = float(scipy.stats.kurtosis(returns, fisher=False))
     terms: dict[str, Any] = {
         "n_observations": returns.size,
         "skewness": skewness,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from alphastrat.core.jsonable import jsonable
 from alphastrat.quant.statistics import deflated_sharpe, effective_trials, expected_maximum_sharpe
@@ -109,8 +109,8 @@ def _shape(ground: Ground, varied: Mapping[str, Any]) -> dict[str, float] | None
     return {
         "n_bars": int(returns.size),
         "sharpe_per_bar": float(returns.mean() / returns.std(ddof=1)),
-        "skewness": float(stats.skew(returns)),
-        "kurtosis": float(stats.kurtosis(returns, fisher=False)),
+        "skewness": float(scipy.stats.skew(returns)),
+        "kurtosis": float(scipy.stats.kurtosis(returns, fisher=False)),
     }
 
 
