@@ -123,16 +123,16 @@ def _cards(
 def _envelope(document: Document, found: Examined) -> None:
     chart = envelope(found)
     lines = (
-        ("live", "Live", "equity"),
-        ("expected", "Expected", "benchmark"),
-        ("low_95", "95 % of healthy paths, lower", "pnl"),
-        ("high_95", "upper", "pnl"),
+        ("live", "Live", "live"),
+        ("expected", "Expected", "backtest"),
+        ("low_95", "95 % of healthy paths, lower", "limit"),
+        ("high_95", "upper", "limit"),
     )
     _figure(document, chart, lines, ticks=ratio)
 
 
 def _evidence(document: Document, found: Examined, verification: Verification) -> None:
-    lines = (("e_value", "Evidence of all checks, logarithmic", "equity"),)
+    lines = (("e_value", "Evidence of all checks, logarithmic", "live"),)
     _figure(document, evidence(found), lines, ticks=_power_of_ten, shown=math.log10)
     document.paragraph(
         f"The evidence counts {count(len(found.times))} bars, under a budget of "

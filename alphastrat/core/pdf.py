@@ -34,6 +34,9 @@ AXIS_WIDTH = 21.0
 MAX_POINTS = 600
 FONT = "DejaVu"
 ROLES = {
+    "live": "colors.financial.series.live",
+    "backtest": "colors.financial.series.backtest",
+    "limit": "colors.semantic.text.muted",
     "equity": "colors.financial.palette.1",
     "benchmark": "colors.financial.series.benchmark",
     "pnl": "colors.financial.palette.2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -15,7 +16,7 @@ from alphastrat.core.jsonable import jsonable
 from strategies.management import what_to_test
 
 
-class SearchCommand(BaseCommand):
+class SearchCommand(BaseCommand, ABC):
     """Base of the commands; a subclass says what is asked and how its answer reads."""
 
     estimated: tuple[str, ...] = ()  # what a plan says of what the search will take
@@ -35,25 +36,25 @@ class SearchCommand(BaseCommand):
             "--estimate", action="store_true", help="say what it will take and stop"
         )
 
+    @abstractmethod
     def plan(self, options: dict[str, Any]) -> Any:
         """Return the checked plan of the search."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plan_words(self, plan: Any) -> str:
         """Return what the search will take, for people."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, owner: Any, options: dict[str, Any], version: Any, at: Any) -> Any:
         """Store the search as queued."""
-        raise NotImplementedError
 
+    @abstractmethod
     def document(self, search: Any) -> dict[str, Any]:
         """Return the result for `--json`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def words(self, search: Any) -> str:
         """Return the result for people."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         owner = what_to_test.owner(options)
