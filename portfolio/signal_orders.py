@@ -9,12 +9,13 @@ from django.db.models.functions import Concat
 from alphastrat.core.tables import Column
 from portfolio.models import Order
 from strategies.models.signal import StrategySignalQuerySet
+from strategies.services.table_additions import TableAddition
 
 
-class OrderAddition:
+class OrderAddition(TableAddition):
     """The status of a signal's order; of one that was denied also the reason."""
 
-    columns: tuple[Column, ...] = (Column("acted", "Order"),)
+    columns = (Column("acted", "Order"),)
 
     def annotate(self, signals: StrategySignalQuerySet) -> StrategySignalQuerySet:
         words = Case(

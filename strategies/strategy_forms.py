@@ -12,6 +12,7 @@ from strategies.models import LifecycleState, StrategyVersion
 from strategies.models.strategy import StrategyQuerySet
 from strategies.quant import registry
 from strategies.services.lifecycle import StrategyDraft, check_draft
+from strategies.services.table_additions import OF_STRATEGIES
 
 
 class StrategyForm(ConfigurationForm):
@@ -54,7 +55,7 @@ class StrategyForm(ConfigurationForm):
 
 
 class StrategyFilter(forms.Form):
-    """Choose strategies by state, type and words."""
+    """Choose strategies by state, type and words, and by what apps above know of them."""
 
     state = forms.ChoiceField(choices=[("", "Any"), *LifecycleState.choices], required=False)
     plugin = forms.ChoiceField(label="Strategy type", required=False)
@@ -64,13 +65,20 @@ class StrategyFilter(forms.Form):
         super().__init__(*args, **options)
         known = [(key, registry.plugin(key).label) for key in registry.plugin_keys()]
         self.fields["plugin"].choices = [("", "Any"), *known]  # type: ignore[attr-defined]
+        added = OF_STRATEGIES.fields()
+        self.fields.update(added)
+        self.order_fields(["state", *added])
+        self._compared = ("state", "plugin", *added)
 
     def apply(self, strategies: StrategyQuerySet) -> StrategyQuerySet:
-        """Return the strategies that match; a filter that makes no sense is left out."""
+        """Return those of the annotated strategies that match.
+
+        A filter that makes no sense is left out.
+        """
         if not self.is_valid():
             return strategies
         wanted = self.cleaned_data
-        for name in ("state", "plugin"):
+        for name in self._compared:
             if wanted[name]:
                 strategies = strategies.filter(**{name: wanted[name]})
         return strategies.filter(name__icontains=wanted["q"]) if wanted["q"] else strategies

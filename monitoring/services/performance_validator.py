@@ -403,6 +403,7 @@ def announce(verdicts: Mapping[UUID, str], *, owner_id: int) -> None:
 def _metrics(observations: LiveObservations, found: Assessment) -> list[dict[str, float | None]]:
     columns = {
         "percentile": found.percentile,
+        "departure": _last(found.departure),
         "drawdown": _last(found.paths.whole_drawdown),
         "match_rate": _last(found.match_rate),
         "correlation": _last(found.correlation),

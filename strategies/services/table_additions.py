@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from django.forms import Field
 
 from alphastrat.core.tables import Column
 
 
-class TableAddition(Protocol):
-    """Columns of a table, and the query that reads them."""
+class TableAddition:
+    """Columns of a table, how they are read, and how rows are chosen by them."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = ()
 
-    def annotate(self, rows: Any) -> Any: ...
+    def fields(self) -> dict[str, Field]:
+        """Return fields of the table's filter, each under the name of what it compares."""
+        return {}
+
+    def annotate(self, rows: Any) -> Any:
+        """Return the rows with what the columns read from the table's own query."""
+        return rows
+
+    def complete(self, rows: Sequence[Any]) -> None:
+        """Give the shown rows what the columns read besides, in one query for all of them."""
 
 
 class Additions:
@@ -35,14 +46,25 @@ class Additions:
         return tuple(column for addition in self._kept for column in addition.columns)
 
     def exports(self) -> tuple[Column, ...]:
-        """Return the added columns as an export names them."""
-        return tuple(Column(column.key, column.key) for column in self.columns())
+        """Return the added columns as an export names them, without pictures."""
+        return tuple(
+            Column(column.key, column.key) for column in self.columns() if column.format != "html"
+        )
+
+    def fields(self) -> dict[str, Field]:
+        """Return the added fields of the table's filter."""
+        return {name: field for addition in self._kept for name, field in addition.fields().items()}
 
     def annotated(self, rows: Any) -> Any:
-        """Return the rows with everything that the added columns read."""
+        """Return the rows with everything that the added columns read from the same query."""
         for addition in self._kept:
             rows = addition.annotate(rows)
         return rows
+
+    def complete(self, rows: Sequence[Any]) -> None:
+        """Give the shown rows what the added columns read besides."""
+        for addition in self._kept:
+            addition.complete(rows)
 
 
 OF_SIGNALS = Additions()

@@ -49,15 +49,13 @@ N_SIGNALS = 8
 STRATEGY_COLUMNS = (
     Column("name", "Strategy", sort="name", link="get_absolute_url"),
     Column("state", "State", "status", sort="state"),
-    Column("latest_total_return", "Return", "signed_percent", sort="latest_total_return"),
+    Column("latest_total_return", "Backtest return", "signed_percent", sort="latest_total_return"),
     Column("latest_sharpe_ratio", "Sharpe", "signed_ratio", sort="latest_sharpe_ratio"),
     Column("latest_max_drawdown", "Drawdown", "signed_percent", sort="latest_max_drawdown"),
     Column("latest_total_trades", "Trades", "count", sort="latest_total_trades"),
     Column("last_signal_at", "Last signal", "age", sort="last_signal_at"),
     Column("type_label", "Type", sort="plugin"),
-    Column("current_version.number", "Version", "count"),
     Column("timeframe", "Bars", sort="timeframe"),
-    Column("updated_at", "Changed", "age", sort="updated_at"),
 )
 TRANSITION_EFFECTS = {
     LifecycleState.VALIDATED: "Says that its backtests have been examined and believed.",
@@ -80,13 +78,12 @@ def strategy_list(request: PageRequest) -> HttpResponseBase:
     chosen = form.apply(found).order_by(order.query_value, "name")
     if "format" in request.GET:
         kept = (*strategy_tables.EXPORTS, *OF_STRATEGIES.exports())
-        return exports.table_response(chosen, kept, name="strategies", form=request.GET["format"])
-    context = {
-        "form": form,
-        "columns": shown,
-        "order": order,
-        "page": Paginator(chosen, STRATEGIES_PER_PAGE).get_page(request.GET.get("page")),
-    }
+        rows = list(chosen)
+        OF_STRATEGIES.complete(rows)
+        return exports.table_response(rows, kept, name="strategies", form=request.GET["format"])
+    page = Paginator(chosen, STRATEGIES_PER_PAGE).get_page(request.GET.get("page"))
+    OF_STRATEGIES.complete(list(page))
+    context = {"form": form, "columns": shown, "order": order, "page": page}
     return render_page(
         request, "strategies/strategy_list.html", "strategies/_strategy_results.html", context
     )

@@ -187,6 +187,16 @@ def test_a_strategy_that_follows_its_shadow_is_good(followed):
     assert stored.coverage == 1.0
 
 
+def test_the_distance_from_the_promise_is_kept_with_the_verdict(followed):
+    verdict_of(followed)
+    seen = performance_validator.examine(followed.pk, at=AT)
+    live = np.log1p(seen.observations.returns[0][seen.kept])
+    envelopes, last = seen.observations.envelopes, len(live) - 1
+    distance = (live.sum() - envelopes.centre[0][last]) / envelopes.spread[0][last]
+    stored = Verification.objects.get(strategy=followed)
+    assert stored.metrics["departure"] == pytest.approx(distance)
+
+
 def test_a_pass_may_run_as_often_as_one_likes(followed):
     first = verdict_of(followed)
     transitions = VerificationTransition.objects.count()

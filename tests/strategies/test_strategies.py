@@ -242,8 +242,8 @@ def test_the_list_costs_the_same_however_many_strategies_it_shows(
     for number in range(n):
         made = make_strategy(alice, name=f"Strategy {number:02}")
         make_run(alice, version=made.current_version, start=date(2015, 1, 2))
-    # session, user, running jobs, count, page
-    with django_assert_num_queries(5):
+    # session, user, running jobs, count, page, recent live results
+    with django_assert_num_queries(6):
         browser.get("/strategies/")
 
 
