@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any
 
@@ -12,20 +13,22 @@ from django.utils.timezone import now
 from alphastrat.marketdata.models import BarSeries
 from alphastrat.quant.calendars import periods_per_year
 from alphastrat.quant.types import Timeframe
-from portfolio.models import EquityPoint, Fill, Order
+from portfolio.models import Account, EquityPoint, Fill, Order
 from portfolio.services import accounting, execution
 from strategies.models import Strategy
 from strategies.quant import registry
+from strategies.quant.kernel import Reason
 from strategies.quant.signals import PanelSignals, panel_signals
 from strategies.quant.simulator import SimulationConfig, SimulationResult, simulate
 from strategies.services import strategy_engine
 from strategies.services.configuration import check_costs, check_exits, check_sizing
 from strategies.services.live_bars import load_live_panel
+from tests.factories import make_user
 from tests.portfolio.trading_builders import Replay, content, identity_gap, make_account
 from tests.strategies.builders import make_market, make_strategy
 
 pytestmark = pytest.mark.django_db
-START, END = date(2016, 1, 4), date(2016, 9, 30)
+START, END = date(2016, 1, 4), date(2016, 6, 30)
 COSTS = {"commission_bps": 1.0, "slippage_bps": 2.0, "borrow_bps_per_year": 50.0}
 SYMBOLS = ["AAPL", "JPM", "KO"]
 
@@ -88,36 +91,61 @@ def simulated(account, *, n_bars: int) -> SimulationResult:
     return simulate(panel, wishes, config=config)
 
 
-def trade(account, replay: Replay) -> int:
+def trade(accounts: Collection[Account], replay: Replay) -> int:
     """Play all withheld bars: store, give signals, advance, as the feed does."""
     n_bars = 0
-    strategies = Strategy.objects.filter(pk=account.strategy_id)
+    strategies = Strategy.objects.filter(accounts__in=accounts)
     while replay.kept:
         at = replay.step()
         strategy_engine.generate_signals(strategies, at=now(), known_at=at)
-        execution.advance([account.pk], at=now())
+        execution.advance([account.pk for account in accounts], at=now())
         n_bars += 1
     return n_bars
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_paper_fills_and_equity_equal_the_simulation(alice, case):
-    make_market(*SYMBOLS, until=END)
-    options = dict(CASES[case])
-    costs = options.pop("costs", COSTS)
-    strategy = make_strategy(alice, symbols=SYMBOLS, **options)
+def open_cases() -> tuple[dict[str, Account], Replay]:
+    """Put every case on paper beside the others, each of another owner."""
+    strategies = {}
+    for number, (case, options) in enumerate(CASES.items()):
+        values = {key: value for key, value in options.items() if key != "costs"}
+        owner = make_user(f"trader{number}")
+        strategies[case] = make_strategy(owner, symbols=SYMBOLS, **values)
     Strategy.objects.update(state="paper")
     replay = Replay(start=START)
     opened_at = BarSeries.objects.get(instrument__symbol="KO").last_closed_at
-    account = make_account(alice, broker="paper", strategy=strategy, costs=costs, at=opened_at)
-    n_bars = trade(account, replay)
-    account.refresh_from_db()
-    expected = simulated(account, n_bars=n_bars)
+    accounts = {
+        case: make_account(
+            strategy.owner,
+            broker="paper",
+            strategy=strategy,
+            costs=CASES[case].get("costs", COSTS),
+            at=opened_at,
+        )
+        for case, strategy in strategies.items()
+    }
+    return accounts, replay
 
-    fills = list(
-        Fill.objects.order_by("filled_at", "execution_id").select_related("instrument", "order")
-    )
-    assert len(fills) == len(expected.fills) > 8
+
+def test_paper_fills_and_equity_equal_the_simulation():
+    """Eight accounts trade side by side, and each as if it were alone."""
+    make_market(*SYMBOLS, until=END)
+    accounts, replay = open_cases()
+    n_bars = trade(accounts.values(), replay)
+    reasons: set[int] = set()
+    for case, account in accounts.items():
+        account.refresh_from_db()
+        expected = simulated(account, n_bars=n_bars)
+        check_fills(case, account, expected)
+        check_marks(case, account, expected)
+        reasons |= set(expected.fills.reason)
+    # What each rule fills is among it; nobody is ruined within months.
+    assert reasons == set(Reason) - {Reason.RUIN}
+
+
+def check_fills(case: str, account: Account, expected: SimulationResult) -> None:
+    found = Fill.objects.filter(account=account).order_by("filled_at", "execution_id")
+    fills = list(found.select_related("instrument", "order"))
+    assert len(fills) == len(expected.fills) > 8, case
     got = [(fill.filled_at.date(), fill.instrument.symbol, fill) for fill in fills]
     want = [
         (expected.index[t].date(), expected.symbols[j], q, p, c)
@@ -139,16 +167,20 @@ def test_paper_fills_and_equity_equal_the_simulation(alice, case):
         assert signed == pytest.approx(quantity, rel=1e-6, abs=1e-6)
         assert float(fill.price) == pytest.approx(price, abs=1e-7)
         assert float(fill.commission) == pytest.approx(paid, abs=1e-3)
+    n_denied = Order.objects.filter(account=account, status="denied").count()
+    assert n_denied == expected.n_denied
 
-    points = list(EquityPoint.objects.order_by("marked_at"))
-    assert [point.marked_at for point in points] == [t.to_pydatetime() for t in expected.index]
+
+def check_marks(case: str, account: Account, expected: SimulationResult) -> None:
+    points = list(EquityPoint.objects.filter(account=account).order_by("marked_at"))
+    assert [point.marked_at for point in points] == [t.to_pydatetime() for t in expected.index], (
+        case
+    )
     equity = np.array([float(point.equity) for point in points])
     # Every fill and every borrow cost is rounded to a hundredth of a cent.
-    np.testing.assert_allclose(equity, expected.equity, atol=0.02, rtol=0)
+    np.testing.assert_allclose(equity, expected.equity, atol=0.02, rtol=0, err_msg=case)
     cash = np.array([float(point.cash) for point in points])
-    np.testing.assert_allclose(cash, expected.cash, atol=0.02, rtol=0)
-    n_denied = Order.objects.filter(status="denied").count()
-    assert n_denied == expected.n_denied
+    np.testing.assert_allclose(cash, expected.cash, atol=0.02, rtol=0, err_msg=case)
     assert identity_gap(account) == 0
 
     derived = content(account)
