@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.browser import backstage as behind
 from tests.browser.backstage import Backstage, Market
 from tests.browser.processes import WebServer, Worker, environment
-from tests.browser.watching import Faults, accessibility_violations
+from tests.browser.watching import REPORT_VIOLATIONS, Faults, accessibility_violations
 
 HERE = Path(__file__).parent
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -35,6 +35,7 @@ DEVICES: dict[str, dict[str, Any]] = {
         "reduced_motion": "reduce",
     },
 }
+TIMEOUT = 30_000  # milliseconds: nothing is measured by it, a loaded machine is slow
 OpenPage = Callable[..., Page]
 
 
@@ -97,12 +98,11 @@ def server(market: Market, variables: dict[str, str]) -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def doomed_server(market: Market, variables: dict[str, str]) -> Iterator[WebServer]:
-    """A server of the test's own, to be killed."""
-    web = WebServer(variables)
-    web.start()
-    yield web
-    web.stop()
+def doomed_server(server: WebServer) -> Iterator[WebServer]:
+    """The server, to be killed; the next test finds it alive."""
+    yield server
+    if not server.is_alive:
+        server.start()
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,26 @@ def faults() -> Iterator[Faults]:
     assert watcher.unexpected == []
 
 
+def new_context(chromium: Browser, origin: str, device: str, **options: Any) -> BrowserContext:
+    context = chromium.new_context(base_url=origin, **DEVICES[device], **options)
+    context.set_default_timeout(TIMEOUT)
+    context.add_init_script(REPORT_VIOLATIONS)
+    return context
+
+
+@pytest.fixture(scope="session")
+def cookie(backstage: Backstage, server: WebServer) -> Callable[..., Any]:
+    """Sign a person in, at which server."""
+
+    def sign_in(who: str, at: WebServer = server) -> Any:
+        return {"name": "sessionid", "value": backstage.cookie(who), "url": at.origin}
+
+    return sign_in
+
+
 @pytest.fixture
 def open_page(
-    chromium: Browser, server: WebServer, backstage: Backstage, faults: Faults
+    chromium: Browser, server: WebServer, cookie: Callable[..., Any], faults: Faults
 ) -> Iterator[OpenPage]:
     """Open a tab: on which device, as whom, and with what further options of the browser."""
     contexts: list[BrowserContext] = []
@@ -133,18 +150,54 @@ def open_page(
         at: WebServer = server,
         **options: Any,
     ) -> Page:
-        context = chromium.new_context(base_url=at.origin, **DEVICES[device], **options)
+        context = new_context(chromium, at.origin, device, **options)
         contexts.append(context)
-        context.set_default_timeout(15_000)
         faults.watch(context, at.origin)
         if who is not None:
-            cookie = {"name": "sessionid", "value": backstage.cookie(who), "url": at.origin}
-            context.add_cookies([cookie])
+            context.add_cookies([cookie(who, at)])
         return context.new_page()
 
     yield open_one
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def idle_tabs() -> dict[str, Page]:
+    """Return the tab of each device that waits for the next visit."""
+    return {}
+
+
+@pytest.fixture
+def lend_page(
+    chromium: Browser,
+    server: WebServer,
+    cookie: Callable[..., Any],
+    faults: Faults,
+    idle_tabs: dict[str, Page],
+) -> Iterator[OpenPage]:
+    """Lend the tab of a device, which has the scripts of the pages already, to a test that looks.
+
+    It comes without what an earlier test stored, and is given back only from a page that ended.
+    """
+    lent: dict[str, Page] = {}
+
+    def lend(device: str = "desktop", *, who: str | None = "demo") -> Page:
+        tab = idle_tabs.pop(device, None) or new_context(chromium, server.origin, device).new_page()
+        lent[device] = tab
+        faults.watch(tab.context, server.origin)
+        tab.context.clear_cookies()
+        if who is not None:
+            tab.context.add_cookies([cookie(who)])
+        tab.set_viewport_size(DEVICES[device]["viewport"])
+        return tab
+
+    yield lend
+    for device, tab in lent.items():
+        tab.goto("/healthz")
+        tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+        faults.leave(tab.context)
+        idle_tabs[device] = tab
 
 
 @pytest.fixture

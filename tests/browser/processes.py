@@ -54,6 +54,10 @@ class WebServer:
             return False
         return True
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """End it the hard way, as a crash would."""
         assert self._process is not None
@@ -61,7 +65,7 @@ class WebServer:
         self._process.wait()
 
     def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_alive:
             self.kill()
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Request, Response, WebSocket
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    WebError,
+    WebSocket,
+)
 
 REPORT_VIOLATIONS = """
 addEventListener('securitypolicyviolation', (e) => console.error(
@@ -25,13 +34,26 @@ class Faults:
 
     def watch(self, context: BrowserContext, origin: str) -> None:
         self._hosts.add(urlsplit(origin).netloc)
-        context.add_init_script(REPORT_VIOLATIONS)
-        context.on("console", self._on_console)
-        context.on("weberror", lambda error: self._found.append(f"uncaught: {error.error}"))
-        context.on("request", self._on_request)
-        context.on("requestfailed", self._on_failure)
-        context.on("response", self._on_response)
-        context.on("page", lambda page: page.on("websocket", self._on_socket))
+        for event, listener in self._listeners():
+            context.on(event, listener)
+        for page in context.pages:
+            page.on("websocket", self._on_socket)
+
+    def leave(self, context: BrowserContext) -> None:
+        for event, listener in self._listeners():
+            context.remove_listener(event, listener)
+        for page in context.pages:
+            page.remove_listener("websocket", self._on_socket)
+
+    def _listeners(self) -> tuple[tuple[Any, Callable[[Any], None]], ...]:
+        return (
+            ("console", self._on_console),
+            ("weberror", self._on_error),
+            ("request", self._on_request),
+            ("requestfailed", self._on_failure),
+            ("response", self._on_response),
+            ("page", self._on_page),
+        )
 
     def expect(self, pattern: str) -> None:
         """Let faults pass that the test brings about itself."""
@@ -44,6 +66,12 @@ class Faults:
             for fault in self._found
             if not any(pattern.search(fault) for pattern in self._expected)
         ]
+
+    def _on_page(self, page: Page) -> None:
+        page.on("websocket", self._on_socket)
+
+    def _on_error(self, error: WebError) -> None:
+        self._found.append(f"uncaught: {error.error}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
