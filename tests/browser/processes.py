@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 def environment(database: dict[str, str]) -> dict[str, str]:

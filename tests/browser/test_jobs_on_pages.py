@@ -9,7 +9,7 @@ import pytest
 from tests.browser.backstage import WRONG_CSV
 
 RUN_PAGE = re.compile(r"/backtests/[0-9a-f-]{36}/$")
-WORKER_TIMEOUT = 60_000  # milliseconds: a worker loads what it needs first
+WORKER_TIMEOUT = 180_000  # milliseconds: a worker loads what it needs first
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_check_of_the_values_does_not_overtake_the_order(page):
     page.route("**/backtests/new/", slowly)
     page.locator("#id_symbols").fill("AAPL, KO")
     page.get_by_role("button", name="Run backtest").click()
-    page.wait_for_url(RUN_PAGE, timeout=15_000)
+    page.wait_for_url(RUN_PAGE)
 
 
 def test_a_queued_backtest_can_be_cancelled_where_it_is_shown(page, faults):
