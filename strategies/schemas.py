@@ -103,10 +103,11 @@ class BacktestIn(PeriodIn):
 
 
 class StrategyBacktestIn(Exact):
-    """A backtest of the current version of a strategy."""
+    """A backtest of a version of a strategy."""
 
     start: date
     end: date
+    version: int | None = Field(None, ge=1, description="The current one where none is named.")
     capital: Decimal = Decimal(100_000)
     costs: dict[str, float] = Field(default_factory=dict)
     benchmark: str = UNIVERSE

@@ -10,7 +10,6 @@ from django.shortcuts import get_object_or_404
 from django.utils.timezone import now
 from ninja import Query, Router, Schema, Status
 
-from alphastrat.core.errors import ConflictError
 from alphastrat.core.models import Job
 from alphastrat.core.pagination import paged
 from alphastrat.core.schemas import JobOut
@@ -30,6 +29,7 @@ from strategies.services.lifecycle import (
     change_strategy,
     create_strategy,
     move_strategy,
+    version_of,
 )
 from strategies.services.specification import of_version
 from strategies.signals_api import router as signals_router
@@ -99,9 +99,9 @@ def list_versions(request: HttpRequest, strategy_id: UUID) -> Any:
 def backtest_strategy(
     request: HttpRequest, strategy_id: UUID, asked: StrategyBacktestIn
 ) -> Status[Job | None]:
-    """Backtest the current version of a strategy."""
-    version = _version(_strategy(request, strategy_id))
-    specification = of_version(version, **asked.model_dump())
+    """Backtest a version of a strategy, the current one where none is named."""
+    version = version_of(_strategy(request, strategy_id), asked.version)
+    specification = of_version(version, **asked.model_dump(exclude={"version"}))
     run = request_backtest(request.user, specification, at=now(), version=version)
     return Status(202, run.job)
 
@@ -109,9 +109,3 @@ def backtest_strategy(
 def _strategy(request: HttpRequest, strategy_id: UUID) -> Strategy:
     found = Strategy.objects.for_user(request.user).with_version()
     return get_object_or_404(found, pk=strategy_id)
-
-
-def _version(strategy: Strategy) -> StrategyVersion:
-    if strategy.current_version is None:
-        raise ConflictError("This strategy has no version yet.")
-    return strategy.current_version

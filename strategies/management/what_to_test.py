@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from alphastrat.core.errors import AlphaStratError
 from strategies.models import Strategy, StrategyVersion
+from strategies.services.lifecycle import version_of
 from strategies.services.specification import UNIVERSE, Specification, of_version
 
 
@@ -20,6 +21,7 @@ def add_arguments(parser: CommandParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--plugin", help="key of a strategy type, such as rsi_mean_reversion")
     what.add_argument("--strategy", help="name or id of one of the owner's strategies")
+    parser.add_argument("--of-version", type=int, help="its version; the current one if left out")
     parser.add_argument("--owner", required=True, help="user who will own the result")
     parser.add_argument("--symbols", nargs="*", default=[], help="instruments")
     parser.add_argument("--start", required=True, type=_day, help="first day, ISO")
@@ -69,9 +71,11 @@ def specification(
         **more,
     }
     if options["strategy"]:
-        version = _version(user, options["strategy"])
+        version = _version(user, options["strategy"], options["of_version"])
         _refuse_what_a_version_fixes(options)
         return of_version(version, **common), version
+    if options["of_version"] is not None:
+        raise CommandError("--of-version: name the strategy with --strategy.")
     asked = Specification(
         plugin=options["plugin"],
         parameters=dict(options["param"]),
@@ -98,15 +102,16 @@ def value(text: str) -> Any:
         return text
 
 
-def _version(user: Any, name: str) -> StrategyVersion:
+def _version(user: Any, name: str, number: int | None) -> StrategyVersion:
     strategies = Strategy.objects.for_user(user).with_version()
     found = strategies.filter(name=name).first()
     found = found or next((one for one in strategies if str(one.pk) == name), None)
     if found is None:
         raise CommandError(f"{user} has no strategy called {name!r}.")
-    if found.current_version is None:
-        raise CommandError("This strategy has no version yet.")
-    return found.current_version
+    try:
+        return version_of(found, number)
+    except AlphaStratError as error:
+        raise refusal(error) from None
 
 
 def _refuse_what_a_version_fixes(options: dict[str, Any]) -> None:

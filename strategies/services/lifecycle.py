@@ -147,16 +147,34 @@ def move_strategy(strategy: Strategy, state: str, *, at: datetime, reason: str =
     _announce(strategy)
 
 
+def version_of(strategy: Strategy, number: int | None = None) -> StrategyVersion:
+    """Return a version of a strategy, the current one where no number is given.
+
+    Raises InvalidInput where there is none of that number, ConflictError where there is none yet.
+    """
+    current = strategy.current_version
+    if current is None:
+        raise ConflictError("This strategy has no version yet.")
+    if number is None or number == current.number:
+        return current
+    found = strategy.versions.filter(number=number).first()
+    if found is None:
+        reason = f"There is no version {number}; the current one is {current.number}."
+        raise InvalidInput(reason, fields={"version": reason})
+    return found
+
+
 def matching_version(strategy: Strategy, asked: Specification) -> StrategyVersion | None:
-    """Return the current version if a backtest asks for exactly that, else None."""
-    version = strategy.current_version
-    if version is None:
-        return None
-    same = all(
-        _comparable(getattr(version, name)) == _comparable(getattr(asked, name))
-        for name in COMPARED
+    """Return the newest version of which a backtest asks for exactly the content, else None."""
+    wanted = [_comparable(getattr(asked, name)) for name in COMPARED]
+    return next(
+        (
+            version
+            for version in strategy.versions.order_by("-number")
+            if [_comparable(getattr(version, name)) for name in COMPARED] == wanted
+        ),
+        None,
     )
-    return version if same else None
 
 
 def check_draft(draft: StrategyDraft) -> tuple[dict[str, Any], list[Any]]:

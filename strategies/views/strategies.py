@@ -40,7 +40,7 @@ from strategies.strategy_forms import StrategyFilter, StrategyForm, initial_of_v
 from strategies.views import strategy_tables
 from strategies.views.backtests import RUN_COLUMNS
 from strategies.views.result_tables import exit_rows, sizing_words
-from strategies.views.signals import columns
+from strategies.views.signals import columns, drawn
 
 STRATEGIES_PER_PAGE = 50
 N_RUNS = 10
@@ -149,11 +149,14 @@ def strategy_parameters(request: PageRequest, strategy_id: UUID) -> HttpResponse
             name="versions",
             form=request.GET["format"],
         )
+    can_write = request.user.has_role(Role.TRADER)
     context: dict[str, Any] = {
         "strategy": strategy,
-        "can_write": request.user.has_role(Role.TRADER),
+        "can_write": can_write,
         **strategy_tables.tables_of(strategy),
     }
+    if can_write:
+        context["version_columns"] += (strategy_tables.BACKTEST_COLUMN,)
     if version is not None:
         context["terms"] = [
             ("Instruments", ", ".join(version.symbols)),
@@ -237,7 +240,7 @@ def strategy_move(request: PageRequest, strategy_id: UUID) -> HttpResponse:
 def _history(strategy: Strategy) -> dict[str, Any]:
     """Return the newest signals of a strategy, and the chart of the one on top."""
     newest = StrategySignal.objects.filter(strategy=strategy).exclude(signal_type="HOLD")
-    shown = list(OF_SIGNALS.annotated(newest.listed().with_sequel())[:N_SIGNALS])
+    shown = drawn(OF_SIGNALS.annotated(newest.listed().with_sequel())[:N_SIGNALS])
     left_out = ("strategy.name", "version.number", "latency")
     return {
         "signals": shown,

@@ -51,6 +51,7 @@ VERSION_COLUMNS = (
     Column("author", "By"),
     Column("created_at", "When", "time"),
 )
+BACKTEST_COLUMN = Column("backtest", "Run", link="backtest_url")
 VERSION_EXPORTS = tuple(
     Column(name, name)
     for name in (
@@ -110,6 +111,7 @@ def version_rows(versions: Sequence[Any]) -> list[dict[str, Any]]:
     `versions` come from `with_results`.
     """
     older = [*versions[1:], None]
+    new_url = reverse("strategies:backtest-new")
     return [
         {
             "number": version.number,
@@ -124,6 +126,8 @@ def version_rows(versions: Sequence[Any]) -> list[dict[str, Any]]:
             "max_drawdown": version.latest_max_drawdown,
             "author": version.created_by.get_username(),
             "created_at": version.created_at,
+            "backtest": "Backtest",
+            "backtest_url": f"{new_url}?strategy={version.strategy_id}&version={version.number}",
         }
         for version, before in zip(versions, older, strict=True)
     ]

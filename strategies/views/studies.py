@@ -14,12 +14,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 
 from alphastrat.core import exports, live
+from alphastrat.core.errors import InvalidInput
 from alphastrat.core.http import PageRequest, render_page
 from alphastrat.core.tables import Column, read_order
 from alphastrat.marketdata.models import BarSeries, Instrument
 from strategies.forms import RunFilter, default_period, initial_of
 from strategies.models import BacktestRun, Strategy
 from strategies.models.search import Search
+from strategies.services.lifecycle import version_of
 from strategies.services.specification import of_version
 
 PER_PAGE = 50
@@ -62,13 +64,19 @@ def list_page(
 
 
 def from_strategy(request: PageRequest) -> dict[str, Any] | None:
-    """Return how a form starts from the strategy that the address names, None without one."""
+    """Return how a form starts from the strategy that the address names, None without one.
+
+    It may name a version of it too.
+    """
     if not (strategy_id := request.GET.get("strategy")):
         return None
     strategy = find_strategy(request, as_uuid(strategy_id))
-    version = strategy.current_version
-    if version is None:
+    if strategy.current_version is None:
         return None
+    try:
+        version = version_of(strategy, as_number(request.GET.get("version")))
+    except InvalidInput:
+        raise Http404 from None
     start, end = _period(version.symbols)
     asked = of_version(version, start=start, end=end)
     return initial_of(asked) | {"strategy": strategy.pk} | DEFAULT_COSTS
@@ -93,6 +101,14 @@ def find_strategy(request: PageRequest, strategy_id: UUID) -> Strategy:
     """Return a strategy that the person may see, or answer 404."""
     strategies = Strategy.objects.for_user(request.user).with_version()
     return get_object_or_404(strategies, pk=strategy_id)
+
+
+def as_number(text: str | None) -> int | None:
+    """Return a number from a query string, None where it is left out; or answer 404."""
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise Http404 from None
 
 
 def as_uuid(text: str) -> UUID:

@@ -114,6 +114,27 @@ def test_a_strategy_is_created_and_backtested(client, headers, market):
     assert listed["count"] == 1
 
 
+def test_an_earlier_version_is_backtested_by_its_number(client, headers, alice, market):
+    strategy = make_strategy(alice, symbols=["KO"], parameters={"period": 14})
+    url = f"{API}/strategies/{strategy.pk}"
+    changed = {
+        "name": strategy.name,
+        "plugin": strategy.plugin,
+        "symbols": ["KO"],
+        "parameters": {"period": 9},
+        "expected_version": 1,
+    }
+    assert client.put(url, changed, "application/json", headers=headers).status_code == 200
+    asked = {"start": "2015-01-02", "end": "2016-12-30", "version": 1}
+    answer = client.post(f"{url}/backtest", asked, "application/json", headers=headers)
+    assert answer.status_code == 202
+    assert BacktestRun.objects.get().parameters["period"] == 14
+    asked["version"] = 3
+    answer = client.post(f"{url}/backtest", asked, "application/json", headers=headers)
+    assert answer.status_code == 422
+    assert "no version 3; the current one is 2" in answer.content.decode()
+
+
 def test_a_second_strategy_of_the_same_name_is_refused(client, headers, alice, market):
     make_strategy(alice, name="RSI")
     draft = {"name": "RSI", "plugin": "rsi_mean_reversion", "symbols": ["KO"]}

@@ -50,6 +50,17 @@ def test_a_strategy_is_found_by_its_name(alice, capsys):
     assert BacktestRun.objects.get().strategy_version == strategy.current_version
 
 
+def test_a_version_of_a_strategy_is_chosen_by_its_number(alice):
+    strategy = make_strategy(alice, name="Cola", symbols=["KO"])
+    arguments = ["run_backtest", "--strategy", "Cola", *PERIOD]
+    call_command(*arguments, "--of-version", "1")
+    assert BacktestRun.objects.get().strategy_version == strategy.current_version
+    with pytest.raises(CommandError, match="There is no version 2"):
+        call_command(*arguments, "--of-version", "2")
+    with pytest.raises(CommandError, match="--strategy"):
+        call_command("run_backtest", "--plugin=rsi_mean_reversion", "--of-version=1", *PERIOD)
+
+
 def test_size_benchmark_and_seed_can_be_chosen(capsys):
     call_command(
         "run_backtest",

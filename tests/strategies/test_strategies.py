@@ -214,6 +214,21 @@ def test_a_backtest_counts_as_the_strategys_own_only_while_nothing_is_changed(br
     assert versions == [strategy.current_version, None]
 
 
+def test_an_earlier_version_is_backtested_from_its_row(browser, strategy):
+    first = strategy.current_version
+    change(strategy, parameters={**strategy.parameters, "period": 9})
+    page = browser.get(f"{strategy.get_absolute_url()}parameters/").content.decode()
+    address = f"/backtests/new/?strategy={strategy.pk}&version="
+    assert address.replace("&", "&amp;") + "1" in page
+    form = browser.get(f"{address}1").context["form"]
+    assert form["parameters__period"].value() == 14
+    wanted = {field.html_name: field.value() for field in form if field.value() is not None}
+    browser.post("/backtests/new/", wanted)
+    assert BacktestRun.objects.get().strategy_version == first
+    for wrong in ("3", "first"):
+        assert browser.get(f"{address}{wrong}").status_code == 404
+
+
 def test_the_page_shows_the_newest_backtest(browser, strategy, alice):
     assert (
         "No backtest of this strategy yet"
