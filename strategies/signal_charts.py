@@ -12,9 +12,9 @@ from django.http import HttpRequest
 
 from alphastrat.core import charts
 from alphastrat.core.charts import Trace, preview
-from alphastrat.core.errors import InvalidInput
 from alphastrat.marketdata.chart_additions import Drawn
-from alphastrat.marketdata.frames import find_series, load_bars
+from alphastrat.marketdata.frames import load_bars
+from alphastrat.marketdata.live_market import live_series
 from alphastrat.marketdata.models import Instrument
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import SignalKind, StrategySignalQuerySet
@@ -46,15 +46,23 @@ def signal_panel(strategy: Strategy, *, wanted: str = "") -> dict[str, Any]:
     if version is None or not version.symbols:
         return {}
     symbol = wanted if wanted in version.symbols else _newest_symbol(strategy, version.symbols)
-    try:
-        bars = load_bars(find_series([symbol], strategy.timeframe)[0])
-    except InvalidInput:
+    bars = followed_bars(strategy, symbol)
+    if bars is None:
         return {}
     return {
         "symbol": symbol,
         "chart_svg": preview({"price": bars["close"].to_numpy()[-charts.MAX_BARS :]}),
         "chart_caption": summary(strategy, symbol),
     }
+
+
+def followed_bars(strategy: Strategy, symbol: str) -> pd.DataFrame | None:
+    """Return the bars that a strategy's signals are given on; None where there are none yet.
+
+    Of a market that is replayed these are the bars up to now.
+    """
+    series = live_series([symbol], strategy.timeframe).get(symbol)
+    return None if series is None else load_bars(series)
 
 
 def summary(strategy: Strategy, symbol: str) -> str:

@@ -103,6 +103,15 @@ def sparkline(values: Sequence[Any], *, role: str = "live", label: str = "") -> 
     )
 
 
+def gauge(share: float) -> SafeString:
+    """Draw a share of one as a small bar, to stand beside its number."""
+    return format_html(
+        '<svg class="gauge" viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="gauge-track" width="1" height="1"/><rect width="{}" height="1"/></svg>',
+        f"{min(max(share, 0.0), 1.0):.3f}",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Scale:
     """Maps values to the pixels of a preview."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -10,18 +11,20 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_POST
 
 from alphastrat.core import charts, exports, live
 from alphastrat.core.access import Role, role_required
+from alphastrat.core.formatting import ratio
 from alphastrat.core.http import PageRequest, render_page
+from alphastrat.core.previews import gauge
 from alphastrat.core.tables import Column, read_order
-from alphastrat.marketdata.frames import find_series, load_bars
 from strategies.models import Strategy, StrategySignal
 from strategies.models.signal import StrategySignalQuerySet
 from strategies.services.strategy_checks import request_checks
 from strategies.services.table_additions import OF_SIGNALS
-from strategies.signal_charts import markers, signal_panel, summary
+from strategies.signal_charts import followed_bars, markers, signal_panel, summary
 from strategies.signal_forms import SignalFilter
 
 SIGNALS_PER_PAGE = 100
@@ -30,7 +33,7 @@ SIGNAL_COLUMNS = (
     Column("strategy.name", "Strategy", sort="strategy__name", link="strategy.get_absolute_url"),
     Column("instrument.symbol", "Instrument", sort="instrument__symbol"),
     Column("signal_type", "Signal", "status", sort="signal_type"),
-    Column("strength", "Strength", "ratio", sort="strength"),
+    Column("strength_drawn", "Strength", "html", sort="strength"),
     Column("price", "Price", "price", sort="price"),
     Column("cause", "Because of"),
     Column("outcome", "Outcome", "signed_percent"),
@@ -85,7 +88,9 @@ def signal_chart(request: PageRequest, strategy_id: UUID, symbol: str) -> HttpRe
     strategy = _strategy(request, strategy_id)
     if strategy.current_version is None or symbol not in strategy.current_version.symbols:
         raise Http404
-    bars = load_bars(find_series([symbol], strategy.timeframe)[0])
+    bars = followed_bars(strategy, symbol)
+    if bars is None:
+        raise Http404
     traces = [charts.candlesticks(bars, name=symbol)]
     first = bars.index[-charts.MAX_BARS :][0]
     given = StrategySignal.objects.filter(strategy=strategy, instrument__symbol=symbol)
@@ -106,6 +111,14 @@ def columns() -> tuple[Column, ...]:
     return OF_SIGNALS.columns_after("cause", SIGNAL_COLUMNS)
 
 
+def drawn(signals: Iterable[StrategySignal]) -> list[StrategySignal]:
+    """Return signals with their strength as number and bar."""
+    shown: list[Any] = list(signals)
+    for one in shown:
+        one.strength_drawn = format_html("{}{}", gauge(one.strength), ratio(one.strength).text)
+    return shown
+
+
 def _page(
     request: PageRequest,
     signals: StrategySignalQuerySet,
@@ -121,13 +134,15 @@ def _page(
     if "format" in request.GET:
         kept = (*EXPORTS, *OF_SIGNALS.exports())
         return exports.table_response(chosen, kept, name="signals", form=request.GET["format"])
+    page = Paginator(chosen, SIGNALS_PER_PAGE).get_page(request.GET.get("page"))
+    page.object_list = drawn(page)
     hidden = {"strategy.name"} if strategy is not None else set()
     context: dict[str, Any] = {
         "form": form,
         "strategy": strategy,
         "columns": [column for column in columns() if column.key not in hidden],
         "order": order,
-        "page": Paginator(chosen, SIGNALS_PER_PAGE).get_page(request.GET.get("page")),
+        "page": page,
         "topic": topic,
         "heads": heads,
     }

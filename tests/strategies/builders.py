@@ -57,8 +57,8 @@ def make_prices(symbol: str, prices: list[tuple[float, float, float, float]]) ->
     return instrument
 
 
-def store_bars(instrument: Instrument, rows: pd.DataFrame) -> BarSeries:
-    series = BarSeries.objects.create(instrument=instrument, timeframe="1d", source="test")
+def store_bars(instrument: Instrument, rows: pd.DataFrame, *, source: str = "test") -> BarSeries:
+    series = BarSeries.objects.create(instrument=instrument, timeframe="1d", source=source)
     closes = session_closes()
     bars = [
         Bar(

@@ -13,14 +13,20 @@ from django.utils.timezone import now
 
 from alphastrat.core import events, jobs
 from alphastrat.core.models import Job, LiveEvent
-from alphastrat.marketdata.models import Bar, BarSeries
+from alphastrat.marketdata.models import Bar, BarSeries, FeedPosition, Instrument
 from strategies.models import SignalRepaint, Strategy, StrategyCheck, StrategySignal
 from strategies.quant import registry
 from strategies.quant.signals import fold_positions, panel_signals
 from strategies.services import market, strategy_engine
 from strategies.services.strategy_checks import request_checks
 from tests.factories import bearer, make_token, signed_in
-from tests.strategies.builders import at_midnight, make_market, make_strategy
+from tests.strategies.builders import (
+    at_midnight,
+    make_market,
+    make_strategy,
+    sample_bars,
+    store_bars,
+)
 
 pytestmark = pytest.mark.django_db
 API = "/api/v1/strategies"
@@ -317,6 +323,30 @@ def test_the_chart_shows_the_instrument_of_the_newest_signal_or_the_one_asked_fo
     assert "/signals/KO/chart/" in page
     assert "/signals/JPM/chart/" in browser.get(f"{url}?symbol=JPM").content.decode()
     assert 'id="id_q"' not in page
+
+
+def test_of_a_replayed_market_the_chart_shows_nothing_that_is_still_to_come(
+    strategy, alice, settings
+):
+    browser, url = signed_in(alice), f"/strategies/{strategy.pk}/signals/KO/chart/"
+    shown = sample_bars()
+    shown = shown[(shown["symbol"] == "KO") & (shown["date"].astype(str) <= "2015-06-30")]
+    store_bars(Instrument.objects.get(symbol="KO"), shown, source="replay")
+    settings.FEED_PROVIDER = "replay"
+    FeedPosition.objects.create(
+        name="replay:1d", starts_at=now(), position_at=now(), stepped_at=now()
+    )
+    bars = browser.get(url).json()["data"][0]["x"]
+    assert str(max(bars)).startswith("2015-06-30")
+    FeedPosition.objects.all().delete()
+    assert str(max(browser.get(url).json()["data"][0]["x"])).startswith("2018-02-07")
+
+
+def test_a_signal_shows_its_strength_as_a_number_and_a_bar(strategy, alice):
+    a_signal(strategy, "KO", date(2016, 1, 4))
+    StrategySignal.objects.update(strength=0.4)
+    page = signed_in(alice).get("/signals/").content.decode()
+    assert '<rect width="0.400" height="1"/></svg>0.40<' in page
 
 
 def test_an_open_page_hears_of_new_signals_and_of_repaints(strategy, alice):
