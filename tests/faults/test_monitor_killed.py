@@ -18,7 +18,7 @@ from portfolio.services.accounting import record_equity
 from portfolio.services.accounts import open_account
 from portfolio.services.fill_checks import EquityIn
 from tests.factories import make_user
-from tests.faults.staging import Processes, kill, wait_until
+from tests.faults.staging import IMPATIENT, Processes, kill, wait_until
 from tests.monitoring.alert_builders import make_rule, plain_strategy
 from tests.monitoring.outbox_builders import make_transport
 from tests.monitoring.receivers import receiver
@@ -61,7 +61,7 @@ def test_alerts_survive_monitors_that_are_killed_at_random(capsys):
     accounts = make_accounts(alice)
     with receiver(204, seconds=0.05) as hook, Processes() as processes:
         make_transport(alice, url=hook.origin)
-        monitors = [processes.manage("run_monitor") for _ in range(2)]
+        monitors = [processes.fork("run_monitor", constants=IMPATIENT) for _ in range(2)]
         kills = random.sample(range(N_STRATEGIES), N_KILLS)
         for number, account in enumerate(accounts):
             report(account, 3, 90_000)
@@ -69,7 +69,7 @@ def test_alerts_survive_monitors_that_are_killed_at_random(capsys):
             if number in kills:
                 which = random.randrange(2)
                 kill(monitors[which])
-                monitors[which] = processes.manage("run_monitor")
+                monitors[which] = processes.fork("run_monitor", constants=IMPATIENT)
         took = wait_until(
             lambda: episodes() == N_STRATEGIES, seconds=90, what="every breach has its alert"
         )

@@ -13,7 +13,7 @@ from django.utils.timezone import now
 from monitoring.models import Notification
 from monitoring.services.notifications import queue_for
 from tests.factories import make_user
-from tests.faults.staging import Processes, kill, wait_until
+from tests.faults.staging import IMPATIENT, Processes, kill, wait_until
 from tests.monitoring.outbox_builders import make_alert, make_event, make_transport
 from tests.monitoring.receivers import receiver
 
@@ -45,7 +45,7 @@ def test_receivers_that_hang_fail_or_drop_the_answer_get_everything_once_they_wo
             make_transport(alice, name=name, url=hook.origin)
         queue(alice, N_EVENTS)
         processes = stack.enter_context(Processes())
-        processes.manage("send_alerts", "--loop")
+        processes.fork("send_alerts", "--loop", constants=IMPATIENT)
         healthy = Notification.objects.filter(transport__name="healthy")
         wait_until(
             lambda: healthy.filter(status="sent").count() == N_EVENTS,
@@ -77,9 +77,9 @@ def test_killed_senders_lose_nothing_and_never_send_a_message_twice_at_once(alic
         make_transport(alice, url=hook.origin)
         keys = queue(alice, 8 * N_EVENTS)
         # One sender stays; beside it others are killed between their claims and the acceptance.
-        processes.manage("send_alerts", "--loop")
+        processes.fork("send_alerts", "--loop", constants=IMPATIENT)
         for _ in range(N_KILLED):
-            victim = processes.manage("send_alerts", "--loop")
+            victim = processes.fork("send_alerts", "--loop", constants=IMPATIENT)
             n_before = len(hook.requests)
             wait_until(
                 lambda n=n_before: len(hook.requests) > n + 4 or n_sent() == len(keys),

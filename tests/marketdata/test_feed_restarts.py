@@ -25,6 +25,7 @@ from alphastrat.marketdata.models import Bar, FeedPosition, ImportRun
 from alphastrat.marketdata.services.ingestion import Target, ingest
 from alphastrat.quant.calendars import session_times
 from alphastrat.quant.types import Timeframe
+from tests.faults.staging import Forked, kill
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
@@ -35,6 +36,7 @@ SESSIONS = session_times(
 ).index
 LIVE_DAYS = 60
 TEN_SESSIONS_A_SECOND = "864000"
+PACE = [f"--speed={TEN_SESSIONS_A_SECOND}", f"--live-days={LIVE_DAYS}"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +70,7 @@ def feed() -> Iterator[subprocess.Popen[str]]:
             sys.executable,
             "manage.py",
             "run_feed",
-            f"--speed={TEN_SESSIONS_A_SECOND}",
-            f"--live-days={LIVE_DAYS}",
+            *PACE,
             "--json",
         ],
         cwd=ROOT,
@@ -124,11 +125,11 @@ def finish() -> None:
 def test_a_feed_killed_again_and_again_doubles_and_loses_nothing() -> None:
     n_bars = 0
     for _ in range(3):
-        with feed() as process:
-            said(process)
+        process = Forked("run_feed", *PACE)
+        try:
             n_bars = steps_taken(more_than=n_bars)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        finally:
+            kill(process)
     finish()
     assert bars_of("replay") == bars_of("sample")
     position = FeedPosition.objects.get()
