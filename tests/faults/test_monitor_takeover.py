@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
 
@@ -18,7 +14,8 @@ from alphastrat.core.notify import notify
 from monitoring.models import Alert, AlertEvent
 from portfolio.models import Account
 from tests.factories import make_user
-from tests.faults.test_worker_killed import wait_until, worker_environment
+from tests.faults.staging import Processes, kill
+from tests.faults.test_worker_killed import wait_until
 from tests.monitoring.alert_builders import make_rule, plain_strategy
 from tests.monitoring.test_performance_monitor import trade
 
@@ -29,17 +26,8 @@ TAKE_OVER_SECONDS = 5.0
 
 @pytest.fixture
 def start_monitor():
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "manage.py", "run_monitor"]
-        started.append(subprocess.Popen(command, env=worker_environment()))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    with Processes() as processes:
+        yield lambda: processes.fork("run_monitor")
 
 
 def states() -> dict[int, str]:
@@ -77,8 +65,7 @@ def test_a_standby_takes_over_within_seconds_and_no_alert_is_lost_or_doubled(sta
             tell(account)  # of every second one the news is lost
         if i == N_STRATEGIES // 2:
             time.sleep(random.uniform(0, 0.05))
-            os.kill(active.pid, signal.SIGKILL)
-            active.wait()
+            kill(active)
             killed_at = time.monotonic()
     wait_until(lambda: states().get(standby.pid) == "active", seconds=TAKE_OVER_SECONDS + 2)
     took = time.monotonic() - killed_at
