@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 from django.urls import reverse
@@ -88,8 +89,8 @@ class Backstage:
 
 
 def _make_database() -> dict[str, Any]:
-    # Only this thread's connection is turned to it.
-    name = f"browser_{connection.settings_dict['NAME']}"
+    # Only this thread's connection is turned to it; test processes side by side have one each.
+    name = f"browser_{connection.settings_dict['NAME']}_{settings.PART}"
     connection.close()
     connection.settings_dict = {**connection.settings_dict, "NAME": name}
     with connection._nodb_cursor() as cursor:

@@ -45,7 +45,7 @@ def program() -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests below; run them last and in one process, whose event loop they occupy."""
+    """Mark the tests below; run them last, for they occupy the event loop of their process."""
     ours = [item for item in items if HERE in item.path.parents]
     if ours and program() is None:
         # One line says for all of them what is missing.
@@ -57,7 +57,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         del ours[1:]
     for item in ours:
         item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser"))
     items[:] = [item for item in items if HERE not in item.path.parents] + ours
 
 
@@ -128,10 +127,10 @@ def new_context(chromium: Browser, origin: str, device: str, **options: Any) -> 
 
 @pytest.fixture(scope="session")
 def cookie(backstage: Backstage, server: WebServer) -> Callable[..., Any]:
-    """Sign a person in, at which server."""
+    """Sign a person in; return the cookie to be added."""
 
-    def sign_in(who: str, at: WebServer = server) -> Any:
-        return {"name": "sessionid", "value": backstage.cookie(who), "url": at.origin}
+    def sign_in(who: str) -> Any:
+        return {"name": "sessionid", "value": backstage.cookie(who), "url": server.origin}
 
     return sign_in
 
@@ -147,14 +146,13 @@ def open_page(
         device: str = "desktop",
         *,
         who: str | None = "demo",
-        at: WebServer = server,
         **options: Any,
     ) -> Page:
-        context = new_context(chromium, at.origin, device, **options)
+        context = new_context(chromium, server.origin, device, **options)
         contexts.append(context)
-        faults.watch(context, at.origin)
+        faults.watch(context, server.origin)
         if who is not None:
-            context.add_cookies([cookie(who, at)])
+            context.add_cookies([cookie(who)])
         return context.new_page()
 
     yield open_one
@@ -178,7 +176,7 @@ def lend_page(
 ) -> Iterator[OpenPage]:
     """Lend the tab of a device, which has the scripts of the pages already, to a test that looks.
 
-    It comes without what an earlier test stored, and is given back only from a page that ended.
+    It comes without what an earlier test stored, and is given back empty.
     """
     lent: dict[str, Page] = {}
 
@@ -194,9 +192,10 @@ def lend_page(
 
     yield lend
     for device, tab in lent.items():
-        tab.goto("/healthz")
-        tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+        # What a page does when it is left is not the test's.
         faults.leave(tab.context)
+        tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+        tab.goto("about:blank")
         idle_tabs[device] = tab
 
 

@@ -18,7 +18,7 @@ def page(open_page, doomed_server, faults):
     faults.expect(
         "WebSocket|Failed to fetch|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
     )
-    page = open_page(at=doomed_server)
+    page = open_page()
     page.goto("/jobs/")
     page.locator("#conn[data-state=live]").wait_for()
     page.evaluate("window.stayed = true")
