@@ -32,9 +32,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 N_MESSAGES = 150
 N_RESTARTS = 2
-N_ALERTS = 120
+N_ALERTS = 60
 PAUSE_SECONDS = 0.3
-OUTAGE_SECONDS = 30.0
+OUTAGE_SECONDS = 10.0
 
 
 @contextmanager
@@ -152,12 +152,17 @@ def test_alerts_reach_open_pages_while_valkey_is_away(tmp_path, capsys):
                 servers.stop()
                 n_before = len(page.arrived)
                 time.sleep(OUTAGE_SECONDS)
+                wait_until(
+                    lambda: len(page.arrived) > n_before,
+                    seconds=60,
+                    what="alerts arrive without it",
+                )
                 n_during = len(page.arrived) - n_before
                 servers.start()
                 wait_until(
                     lambda: len(page.arrived) >= N_ALERTS, seconds=60, what="every alert arrives"
                 )
-                wait_until(lambda: n_sent() == N_ALERTS, seconds=60, what="every message is sent")
+                wait_until(lambda: n_sent() == N_ALERTS, seconds=90, what="every message is sent")
         finally:
             web.stop()
     titles = Counter(title for title, _, _ in page.arrived)
@@ -166,7 +171,6 @@ def test_alerts_reach_open_pages_while_valkey_is_away(tmp_path, capsys):
     assert titles == {f"Alert {number}": 1 for number in range(N_ALERTS)}
     assert Alert.objects.count() == N_ALERTS
     assert len(set(hook.keys)) == N_ALERTS
-    assert n_during > 0
     worst = max(delay for _, _, delay in page.arrived)
     with capsys.disabled():
         print(  # noqa: T201
