@@ -141,9 +141,7 @@ class Strategy(UUIDModel, TimeStampedModel):
 
     @property
     def type_label(self) -> str:
-        """Return the plug-in's words for people; its key where it is not installed."""
-        plugin = registry.find(self.plugin)
-        return plugin.label if plugin else self.plugin
+        return registry.label_of(self.plugin)
 
     @property
     def is_active(self) -> bool:

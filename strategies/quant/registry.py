@@ -197,6 +197,12 @@ def find(key: str) -> type[Any] | None:
     return _plugins.get(key)
 
 
+def label_of(key: str) -> str:
+    """Return a plug-in's words for people; its key where it is not installed."""
+    found = find(key)
+    return found.label if found else key
+
+
 def build(key: str, params: Mapping[str, Any]) -> Any:
     """Instantiate a plug-in from stored parameters.
 

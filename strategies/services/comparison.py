@@ -18,7 +18,7 @@ from alphastrat.quant.trade_statistics import trade_statistics
 from alphastrat.quant.types import FloatArray, IntArray
 from strategies.models import BacktestRun, RunStatus, Strategy
 from strategies.models.backtest import DOCUMENTS
-from strategies.quant import comparison
+from strategies.quant import comparison, registry
 from strategies.quant.comparison import MIN_COMMON_BARS as MIN_COMMON_BARS
 from strategies.quant.comparison import Track
 from strategies.services.results import Results
@@ -233,7 +233,7 @@ def settings_of(run: BacktestRun) -> dict[str, str]:
     """Return what a run was asked to do, by label."""
     version = run.strategy_version
     values = {
-        "plugin": run.plugin.replace("_", " "),
+        "plugin": registry.label_of(run.plugin),
         "version": str(version) if version else "None",
         "symbols": ", ".join(run.symbols) or "Not said",
         "timeframe": run.timeframe,
