@@ -81,6 +81,26 @@ _NEWEST = PreparedStatement(
 )
 
 
+_ARRIVALS = PreparedStatement(
+    "bar_arrivals",
+    """
+    SELECT json_object_agg(asked.id, newest.bars)
+    FROM jsonb_array_elements_text($1->'series') AS asked (id)
+    CROSS JOIN LATERAL (
+        SELECT json_agg(json_build_array(
+            (extract(epoch FROM closed_at) * 1000000)::bigint,
+            (extract(epoch FROM ingested_at) * 1000000)::bigint
+        ) ORDER BY opened_at DESC) AS bars
+        FROM (
+            SELECT * FROM marketdata_bar
+            WHERE series_id = asked.id::uuid AND closed_at <= ($1->>'known_at')::timestamptz
+            ORDER BY opened_at DESC LIMIT ($1->>'n_bars')::bigint
+        ) bars
+    ) newest
+    """,
+)
+
+
 class LiveWindow(NamedTuple):
     """The newest bars of a symbol, oldest first."""
 
@@ -172,6 +192,18 @@ def read_newest(
     asked = {"symbols": list(symbols), "timeframe": str(timeframe), "n_bars": n_bars}
     rows = _NEWEST(asked | present(known_at)) or ()
     return {symbol: LiveSeries.of(row) for _, symbol, *row in rows}
+
+
+def arrivals(
+    series: Iterable[str], *, n_bars: int, known_at: datetime
+) -> dict[str, list[tuple[int, int]]]:
+    """Return when the newest bars of each series closed and came, newest first.
+
+    Both are microseconds since 1970 in UTC.
+    """
+    asked = {"series": sorted(series), "n_bars": n_bars, "known_at": known_at.isoformat()}
+    found: dict[str, list[tuple[int, int]]] = _ARRIVALS(asked) or {}
+    return {one: bars or [] for one, bars in found.items()}
 
 
 def _keep(found: Mapping[str, LiveSeries], timeframe: Timeframe | str) -> None:

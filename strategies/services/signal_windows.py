@@ -69,13 +69,17 @@ class SignalWindows:
             )
         return not missing
 
-    def n_closed_after(self, strategy: Standing, *, most: int) -> int:
-        """Return how many bars closed after the last signal: 1 where there is none."""
+    def n_without_signals(self, strategy: Standing, *, first: int | None, most: int) -> int:
+        """Return how many bars closed after the last signal.
+
+        Where there is none yet, those from the `first` close on, or the newest bar alone.
+        """
         times = self._times(tuple(strategy.symbols))[-most:]
-        last = strategy.last_close
-        if last is None:
+        if (last := strategy.last_close) is not None:
+            return len(times) - int(times.searchsorted(last, "right"))
+        if first is None:
             return min(len(times), 1)
-        return len(times) - int(times.searchsorted(last, "right"))
+        return len(times) - int(times.searchsorted(first, "left"))
 
     def n_closed_since(self, strategy: Standing, since: int) -> int:
         """Return how many bars closed at or after an instant."""

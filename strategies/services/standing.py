@@ -29,7 +29,8 @@ _LOOK = """
     WITH standing AS MATERIALIZED (
         SELECT s.name, s.timeframe, v.symbols, json_build_array(
             s.id, s.name, s.owner_id, s.timeframe, v.id, v.plugin, v.parameters::text,
-            to_json(v.symbols), universe.instruments, universe.targets, universe.closes
+            to_json(v.symbols), universe.instruments, universe.targets, universe.closes,
+            (extract(epoch FROM s.state_changed_at) * 1000000)::bigint
         ) AS facts
         FROM ({chosen}) s
         JOIN strategies_strategyversion v ON v.id = s.current_version_id
@@ -97,7 +98,9 @@ class Standing(NamedTuple):
     symbols: list[str]
     instruments: list[str]
     targets: list[int | None]
-    closes: list[int | None]  # microseconds since 1970 in UTC
+    # Microseconds since 1970 in UTC.
+    closes: list[int | None]
+    in_state_since: int | None
 
     @property
     def plugin(self) -> Any:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from uuid import UUID
 
 from alphastrat.core import live
 from alphastrat.core.moments import microseconds, moment
-from alphastrat.marketdata.live_bars import load_live_bars
+from alphastrat.marketdata.live_bars import LiveSeries, arrivals, load_live_bars
 from strategies.models import SignalRepaint, StrategySignal
 from strategies.models.strategy import StrategyQuerySet
 from strategies.quant.memo import memo
@@ -54,7 +55,8 @@ def generate_signals(
 ) -> Generated:
     """Give the signals of every bar that closed since each strategy's last one.
 
-    A strategy without signals starts with the newest bar. Doing it twice adds nothing.
+    A strategy without signals starts with the first bar that came since it is in its state, or
+    with the newest one where none has come. Doing it twice adds nothing.
     """
     present = known_at or at
     ids = strategies.order_by().values_list("pk", flat=True)
@@ -92,10 +94,44 @@ def _generate(look: Look, *, at: datetime, known_at: datetime) -> Generated:
         newest = look.newest.get(timeframe, {})
         n_bars = max(rows_for(one.plugin, MAX_CATCH_UP) for one in group)
         windows = SignalWindows(load_live_bars(timeframe, newest, n_bars=n_bars, known_at=known_at))
+        starts = _starts(group, newest, known_at=known_at)
         with memo():
             for one in filter(windows.covers, group):
-                given += _tried(one, windows)
+                given += _tried(one, windows, first=starts.get(one.strategy))
     return Generated(len(look.strategies), store_signals(given, at=at))
+
+
+def _starts(
+    group: Iterable[Standing], newest: Mapping[str, LiveSeries], *, known_at: datetime
+) -> dict[str, int]:
+    """Return by strategy without signals when the first bar closed that came in its present state.
+
+    A process that is killed between its first bars and their signals must not cost these signals.
+    """
+    beginners = [
+        (one.strategy, [newest[symbol].series for symbol in one.symbols if symbol in newest], since)
+        for one in group
+        if one.last_close is None and (since := one.in_state_since) is not None
+    ]
+    if not beginners:
+        return {}
+    followed = {series for _, own, _ in beginners for series in own}
+    came = arrivals(followed, n_bars=MAX_CATCH_UP + 1, known_at=known_at)
+    starts: dict[str, int] = {}
+    for strategy, own, since in beginners:
+        closes = [close for series in own for close in _closes_of_news(came[series], since=since)]
+        if closes:
+            starts[strategy] = min(closes)
+    return starts
+
+
+def _closes_of_news(bars: Sequence[tuple[int, int]], *, since: int) -> list[int]:
+    """Return when the bars closed that came since; none where no older one is known.
+
+    Then they are a history that was imported, not what live operation has missed.
+    """
+    news = [close for close, _ in takewhile(lambda bar: bar[1] > since, bars)]
+    return news if len(news) < len(bars) else []
 
 
 def _by_timeframe(chosen: Sequence[Standing]) -> Iterator[tuple[str, list[Standing]]]:
@@ -107,17 +143,17 @@ def _symbols(group: Iterable[Standing]) -> list[str]:
     return sorted({symbol for one in group for symbol in one.symbols})
 
 
-def _tried(strategy: Standing, windows: SignalWindows) -> list[Given]:
+def _tried(strategy: Standing, windows: SignalWindows, *, first: int | None) -> list[Given]:
     """Return the signals of a strategy: one that fails keeps back its own and nobody else's."""
     try:
-        return list(_signals_of(strategy, windows))
+        return list(_signals_of(strategy, windows, first))
     except Exception:
         logger.exception("a strategy failed", extra={"strategy": strategy.strategy})
         return []
 
 
-def _signals_of(strategy: Standing, windows: SignalWindows) -> Iterator[Given]:
-    n_new = windows.n_closed_after(strategy, most=MAX_CATCH_UP)
+def _signals_of(strategy: Standing, windows: SignalWindows, first: int | None) -> Iterator[Given]:
+    n_new = windows.n_without_signals(strategy, first=first, most=MAX_CATCH_UP)
     if n_new == 0:
         return
     answer = windows.answer(strategy, MAX_CATCH_UP)

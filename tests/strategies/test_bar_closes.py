@@ -187,6 +187,32 @@ def test_bars_that_another_process_stored_are_caught_up_with(strategy, monkeypat
     assert len(days) == 3
 
 
+def test_bars_whose_process_died_before_a_strategys_first_signals_are_caught_up_with(
+    alice, monkeypatch
+):
+    beginner = on_paper(make_strategy(alice, name="Beginner"))
+    Strategy.objects.filter(pk=beginner.pk).update(state_changed_at=now())
+    first, second, third = sessions()[:3]
+    monkeypatch.setattr(events.bars_stored, "send_robust", lambda **_: [])
+    close(first)
+    close(second)
+    monkeypatch.undo()
+    close(third)
+    given = beginner.signals.filter(instrument__symbol="KO").order_by("closed_at")
+    days = [str(at) for at in given.values_list("closed_at__date", flat=True)]
+    assert days == [str(one["time"].iloc[0].date()) for one in (first, second, third)]
+
+
+def test_a_history_that_comes_after_a_strategy_was_started_gives_one_signal(alice):
+    BarSeries.objects.all().delete()
+    beginner = on_paper(make_strategy(alice, name="Beginner", symbols=["KO"]))
+    Strategy.objects.filter(pk=beginner.pk).update(state_changed_at=now())
+    history = sample_bars()
+    history = history[history["symbol"] == "KO"].assign(time=pd.to_datetime(history["date"]))
+    close(history[["symbol", "time", *VALUES]].assign(row_number=range(1, len(history) + 1)))
+    assert beginner.signals.count() == 1
+
+
 def test_signals_that_another_process_gave_are_gone_on_from(strategy):
     first, second = sessions("KO")[:2]
     close(first)
