@@ -117,6 +117,15 @@ def wait_for_step(after: datetime | None) -> None:
     pytest.fail("the feed does not move")
 
 
+def wait_for_signals() -> None:
+    """Wait until every strategy has begun: from then on no bar may go without its signals."""
+    for _ in range(2400):
+        if StrategySignal.objects.values("strategy").distinct().count() == len(PLUGINS):
+            return
+        time.sleep(0.05)
+    pytest.fail("the strategies give no signals")
+
+
 def finish() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     said = StringIO()
@@ -158,6 +167,7 @@ def test_a_feed_killed_at_random_points_loses_and_doubles_no_fill(live_accounts,
         before = position_now()
         with feed() as process:
             wait_for_step(before)
+            wait_for_signals()
             time.sleep(chance.random())
             process.send_signal(signal.SIGKILL)
             process.wait()
