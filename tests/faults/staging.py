@@ -113,10 +113,10 @@ def kill(process: subprocess.Popen[bytes] | Forked) -> None:
 
 
 # Waits of the senders that a test need not sit through: what a killed one claimed is free again
-# after 10 seconds instead of 20, what failed is tried again after 1 instead of 5.
+# after 15 seconds instead of 20, what failed is tried again after 1 instead of 5.
 IMPATIENT = {
-    "monitoring.services.deliveries.LEASE": timedelta(seconds=10),
-    "monitoring.services.sending.RENEW_SECONDS": 2.0,
+    "monitoring.services.deliveries.LEASE": timedelta(seconds=15),
+    "monitoring.services.sending.RENEW_SECONDS": 3.0,
     "monitoring.services.deliveries.FIRST_WAIT_SECONDS": 1.0,
     "monitoring.transports.webhook.ATTEMPT_SECONDS": 6.0,
 }
