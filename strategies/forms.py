@@ -318,7 +318,7 @@ def initial_of(specification: Specification) -> dict[str, Any]:
         "timeframe": specification.timeframe,
         "start": specification.start,
         "end": specification.end,
-        "capital": specification.capital.normalize(),
+        "capital": f"{specification.capital.normalize():f}",
         "benchmark": specification.benchmark or NO_BENCHMARK,
         "engine": specification.engine,
     }

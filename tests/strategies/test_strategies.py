@@ -222,6 +222,7 @@ def test_an_earlier_version_is_backtested_from_its_row(browser, strategy):
     assert address.replace("&", "&amp;") + "1" in page
     form = browser.get(f"{address}1").context["form"]
     assert form["parameters__period"].value() == 14
+    assert form["capital"].value() == "100000"
     wanted = {field.html_name: field.value() for field in form if field.value() is not None}
     browser.post("/backtests/new/", wanted)
     assert BacktestRun.objects.get().strategy_version == first
