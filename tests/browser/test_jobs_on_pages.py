@@ -61,6 +61,7 @@ def test_a_check_of_the_values_does_not_overtake_the_order(page):
     page.locator("#id_symbols").fill("AAPL, KO")
     page.get_by_role("button", name="Run backtest").click()
     page.wait_for_url(RUN_PAGE)
+    assert "AAPL, KO" in page.locator("main").inner_text()
 
 
 def test_a_queued_backtest_can_be_cancelled_where_it_is_shown(page, faults):
