@@ -174,48 +174,64 @@ def expected_of(
     values = np.asarray(returns, np.float64)
     horizon = max(round(periods_per_year), 1)
     cone = performance_cone(values, n_bars=horizon, rng=rng)
-    mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    sharpe = mean / deviation if deviation > 0 else math.nan
-    floor = math.nan
-    if deviation > 0:
-        floor = sharpe_floor(sharpe, n_trials=max(n_trials, 1), sharpe_variance=sharpe_variance)
-    n_trips, n_bars = len(trips.returns), len(values)
-    low, high = rate_limits(n_trips, n_bars)
-    wins = float((trips.returns > 0).mean()) if n_trips else math.nan
     promise = Promise(
-        n_bars=n_bars,
-        n_trips=n_trips,
+        n_bars=len(values),
         periods_per_year=periods_per_year,
-        mean=mean,
-        deviation=deviation if deviation > 0 else math.nan,
-        sharpe=sharpe,
-        sharpe_floor=floor,
-        mean_floor=floor * deviation,
         n_trials=n_trials,
-        win_rate=wins,
-        win_rate_limit=wilson_lower(wins, n_trips),
-        trips_per_bar=n_trips / n_bars,
-        trips_per_bar_low=low,
-        trips_per_bar_high=high,
-        bars_held=_mean(trips.bars_held),
-        commission_bps=_mean(trips.commission_bps),
-        slippage_bps=_mean(trips.slippage_bps),
         exposure=exposure,
-        trip_size=_mean(np.abs(trips.returns)),
         drawdown_50=float(cone.drawdowns[0]),
         drawdown_95=float(cone.drawdowns[1]),
         drawdown_99=float(cone.drawdowns[2]),
         block=block_length(values),
+        **_promised_return(values, n_trials=n_trials, sharpe_variance=sharpe_variance),
+        **_promised_trips(trips, n_bars=len(values)),
     )
     levels = alarm_levels(
         values,
         win_rate=promise.win_rate_limit,
         trips_per_bar=promise.trips_per_bar,
-        rates=(low, high),
+        rates=(promise.trips_per_bar_low, promise.trips_per_bar_high),
         periods_per_year=periods_per_year,
         rng=rng,
     )
     return Expected(promise, cone, levels, volatility_regimes(values))
+
+
+def _promised_return(
+    values: FloatArray, *, n_trials: int, sharpe_variance: float
+) -> dict[str, float]:
+    """Return what returns promise, per bar; without a deviation there is no Sharpe ratio."""
+    mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    sharpe = floor = math.nan
+    if deviation > 0:
+        sharpe = mean / deviation
+        floor = sharpe_floor(sharpe, n_trials=max(n_trials, 1), sharpe_variance=sharpe_variance)
+    return {
+        "mean": mean,
+        "deviation": deviation if deviation > 0 else math.nan,
+        "sharpe": sharpe,
+        "sharpe_floor": floor,
+        "mean_floor": floor * deviation,
+    }
+
+
+def _promised_trips(trips: ReferenceTrips, *, n_bars: int) -> dict[str, Any]:
+    """Return what round trips promise: how many, how good, how long, at what cost."""
+    n_trips = len(trips.returns)
+    low, high = rate_limits(n_trips, n_bars)
+    wins = float((trips.returns > 0).mean()) if n_trips else math.nan
+    return {
+        "n_trips": n_trips,
+        "win_rate": wins,
+        "win_rate_limit": wilson_lower(wins, n_trips),
+        "trips_per_bar": n_trips / n_bars,
+        "trips_per_bar_low": low,
+        "trips_per_bar_high": high,
+        "bars_held": _mean(trips.bars_held),
+        "commission_bps": _mean(trips.commission_bps),
+        "slippage_bps": _mean(trips.slippage_bps),
+        "trip_size": _mean(np.abs(trips.returns)),
+    }
 
 
 def wilson_lower(share: float, n_observations: int, *, z: float = _LIMIT) -> float:

@@ -332,9 +332,8 @@ def replay(
         if reason == 0:
             continue
         regime_before, since = regime, 0
-        after = aims.copy()
-        if terms.trades_to_edge and reason == 2:
-            after = to_edge(weights, aims, half_widths)
+        to_band = terms.trades_to_edge and reason == 2
+        after = to_edge(weights, aims, half_widths) if to_band else aims.copy()
         turned[t] = np.abs(after - weights)[: n - 1].sum()
         reasons[t] = reason
         # Costs are paid out of equity at the close, and every weight shrinks alike.
